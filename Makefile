@@ -1,0 +1,56 @@
+# What can be done here: make help
+# PYTHON names the interpreter .venv is made with; without it the first one that is new enough is taken.
+
+VENV := .venv
+BIN := $(VENV)/bin
+WORKERS := 2
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: help quickstart install test test-quick lint bench docs clean
+
+help:  ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+quickstart: $(VENV)/.installed  ## Install Jobmon into .venv and run examples/life_expectancy
+	$(BIN)/python examples/life_expectancy/run.py
+
+install: $(VENV)/.installed-dev  ## Install Jobmon and all that its developers need into .venv
+
+test: lint  ## Run every check and every test
+	$(BIN)/python -m pytest -n $(WORKERS)
+
+test-quick: $(VENV)/.installed-dev  ## Run the tests that take little time
+	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow and not e2e"
+
+lint: $(VENV)/.installed-dev  ## Check style, types and the directions of imports
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
+	$(BIN)/python -m mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.installed-dev  ## Measure the budgets on this machine
+	$(BIN)/python -m bench
+
+docs: $(VENV)/.installed-dev  ## Write the pages of docs/ that are made from tables in the code
+	$(BIN)/python docs/generate.py
+
+clean:  ## Remove .venv, caches and the example's results
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf examples/life_expectancy/results
+	find src tests bench docs examples -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamps say what .venv holds; pyproject.toml being newer is the reason to install again.
+$(VENV)/.made: scripts/make-venv
+	@scripts/make-venv $(VENV) $(PYTHON)
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.made pyproject.toml
+	@echo "Installing Jobmon and what the example needs into $(VENV)"
+	@$(PIP) --editable '.[server,examples]'
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed pyproject.toml
+	@echo "Installing the tools for tests and checks into $(VENV)"
+	@$(PIP) --upgrade 'pip>=25.1'  # older ones do not know dependency groups
+	@$(PIP) --editable '.[server,examples]' --group tests --group lint
+	@touch $@

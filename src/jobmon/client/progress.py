@@ -1,0 +1,285 @@
+"""What ``workflow.run()`` shows: a bar on a terminal, some lines in a file, and a last word at the end.
+
+Everything goes to stderr. ``progress.enabled: false`` in the configuration switches it off.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
+
+from jobmon.core.states import WorkflowRunStatus, label
+
+if TYPE_CHECKING:
+    from jobmon.client.result import WorkflowRunResult
+    from jobmon.serializers.monitor import TaskErrorRow
+    from jobmon.swarm.controller import Progress
+
+QUIET_SECONDS = 2.0
+"""Registration that takes no longer is not mentioned."""
+
+LINE_SECONDS = 10.0
+"""In a file there is at most one line in this time, unless much has happened."""
+
+LINE_FRACTION = 0.1
+"""Much: this part of the tasks."""
+
+SHOWN_FAILURES = 5
+"""Failed tasks named at the end."""
+
+SHOWN_ERROR_LINES = 5
+"""Lines shown of the error of each."""
+
+
+class RunDisplay(Protocol):
+    """Shows a run while it goes on."""
+
+    def start(self, headline: str) -> None:
+        """The run begins."""
+        ...
+
+    def update(self, progress: Progress) -> None:
+        """Something changed; called from the controller's thread."""
+        ...
+
+    def pause(self) -> None:
+        """Leave the terminal to a question."""
+        ...
+
+    def proceed(self) -> None:
+        """Take the terminal back."""
+        ...
+
+    def stop(self) -> None:
+        """The run is over."""
+        ...
+
+
+class SilentDisplay:
+    """Shows nothing."""
+
+    def start(self, headline: str) -> None:
+        """Nothing."""
+
+    def update(self, progress: Progress) -> None:
+        """Nothing."""
+
+    def pause(self) -> None:
+        """Nothing."""
+
+    def proceed(self) -> None:
+        """Nothing."""
+
+    def stop(self) -> None:
+        """Nothing."""
+
+
+class LineDisplay:
+    """Writes a line now and then.
+
+    Args:
+        stream: where to.
+        clock: seconds, growing.
+    """
+
+    def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
+        self._stream, self._clock = stream, clock
+        self._last_at = 0.0
+        self._last_ended = 0
+
+    def start(self, headline: str) -> None:
+        """Write the first line."""
+        say(self._stream, headline)
+        self._last_at = self._clock()
+
+    def update(self, progress: Progress) -> None:
+        """Write a line when enough time has passed or enough has happened since the last one."""
+        ended = progress.done + progress.failed
+        has_moved = ended - self._last_ended >= max(1, progress.total * LINE_FRACTION)
+        is_due = self._clock() - self._last_at >= LINE_SECONDS and ended != self._last_ended
+        if (has_moved or is_due) and ended < progress.total:
+            self._last_at, self._last_ended = self._clock(), ended
+            say(self._stream, f"  {counts(progress)}, {duration(progress.elapsed_seconds)}")
+
+    def pause(self) -> None:
+        """Nothing: lines disturb nobody."""
+
+    def proceed(self) -> None:
+        """Nothing."""
+
+    def stop(self) -> None:
+        """Nothing: the last word is the result."""
+
+
+class BarDisplay:
+    """Draws a progress bar on a terminal.
+
+    Args:
+        stream: the terminal.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import Progress as Bar
+
+        self._stream = stream
+        self._bar = Bar(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=Console(file=stream),
+            transient=True,
+        )
+        self._task: Any = None
+
+    def start(self, headline: str) -> None:
+        """Draw the bar below the first line."""
+        say(self._stream, headline)
+        self._task = self._bar.add_task("waiting", total=None)
+        self._bar.start()
+
+    def update(self, progress: Progress) -> None:
+        """Move the bar."""
+        words = f"{progress.running} running"
+        if progress.failed:
+            words += f", [red]{progress.failed} failed[/red]"
+        self._bar.update(self._task, total=progress.total, completed=progress.done, description=words)
+
+    def pause(self) -> None:
+        """Take the bar away."""
+        self._bar.stop()
+
+    def proceed(self) -> None:
+        """Draw the bar again."""
+        self._bar.start()
+
+    def stop(self) -> None:
+        """Take the bar away."""
+        self._bar.stop()
+
+
+def choose_display(is_enabled: bool, stream: TextIO | None = None) -> RunDisplay:
+    """The display that fits where stderr goes."""
+    stream = stream if stream is not None else sys.stderr
+    if not is_enabled or stream is None:
+        return SilentDisplay()
+    return BarDisplay(stream) if stream.isatty() else LineDisplay(stream)
+
+
+class BindDisplay:
+    """Says how far registration is, once it has taken a while.
+
+    Args:
+        total: steps there are.
+        is_enabled: say anything at all.
+        stream: where to; stderr by default.
+        clock: seconds, growing.
+    """
+
+    def __init__(
+        self,
+        total: int,
+        is_enabled: bool = True,
+        stream: TextIO | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._total, self._is_enabled, self._clock = total, is_enabled, clock
+        self._stream = stream if stream is not None else sys.stderr
+        self._count = 0
+        self._due_at = clock() + QUIET_SECONDS
+
+    def advance(self, what: str, count: int) -> None:
+        """So many more were registered."""
+        self._count += count
+        if self._is_enabled and self._stream is not None and self._clock() >= self._due_at:
+            self._due_at = self._clock() + (QUIET_SECONDS if self._stream.isatty() else LINE_SECONDS)
+            say(self._stream, f"  registering {what}: {self._count / self._total:.0%}")
+
+
+# ---------------------------------------------------------------------------------------------------
+# Words
+
+
+def say(stream: TextIO, text: str) -> None:
+    """Write a line; a stream that is closed or full is no reason to end a run."""
+    try:
+        print(text, file=stream, flush=True)
+    except (OSError, ValueError):
+        pass
+
+
+def counts(progress: Progress) -> str:
+    """How many tasks are in which state, in words."""
+    words = [f"{progress.done} of {progress.total} done", f"{progress.running} running"]
+    if progress.failed:
+        words.append(f"{progress.failed} failed")
+    return ", ".join(words)
+
+
+def duration(seconds: float) -> str:
+    """A length of time in words: ``0.8 s``, ``42 s``, ``3 min 20 s``, ``2 h 05 min``."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def title(workflow_id: int, name: str) -> str:
+    """How a workflow is spoken of."""
+    return f"workflow {workflow_id} '{name}'" if name else f"workflow {workflow_id}"
+
+
+def last_words(result: WorkflowRunResult, name: str, errors: list[TaskErrorRow]) -> str:
+    """What to say at the end of a run: how it ended, what failed and why, and what to type next.
+
+    Args:
+        result: what became of the run.
+        name: name of the workflow.
+        errors: errors of its tasks, latest first.
+    """
+    status = label(WorkflowRunStatus(str(result)))
+    lines = [
+        f"{title(result.workflow_id, name)}: {status}, {result.done_count} of {result.total_tasks} tasks done"
+        + (f" ({result.num_previously_complete} of them before)" if result.num_previously_complete else "")
+        + (f", {result.failed_count} failed" if result.failed_count else "")
+        + f", in {duration(result.elapsed_time)}"
+    ]
+    if str(result) == WorkflowRunStatus.DONE.value:
+        return "\n".join([*lines, f"  look closer:  jobmon workflow status -w {result.workflow_id}"])
+    shown = _latest_of_each(errors, result.failed_task_ids)
+    for row in shown:
+        lines.append(f"  failed: {row.task_name} (task {row.task_id})")
+        text = (row.description or "").strip() or (row.stderr_log or "").strip()
+        lines += [f"      {line}" for line in text.splitlines()[-SHOWN_ERROR_LINES:]]
+        if row.stderr and row.stderr != os.devnull:
+            lines.append(f"      stderr: {row.stderr}")
+    if result.failed_count > len(shown) > 0:
+        lines.append(f"  … and {result.failed_count - len(shown)} more")
+    lines.append(f"  look closer:  jobmon workflow status -w {result.workflow_id}")
+    if shown:
+        lines.append(f"                jobmon task status -t {shown[0].task_id}")
+    lines.append(
+        "  go on:        mend what failed, then call run(resume=True) in the same script, or type"
+        f"\n                jobmon workflow resume -w {result.workflow_id}"
+    )
+    return "\n".join(lines)
+
+
+def _latest_of_each(errors: list[TaskErrorRow], failed_task_ids: frozenset[int]) -> list[TaskErrorRow]:
+    latest: dict[int, TaskErrorRow] = {}
+    for row in errors:
+        if row.task_id in failed_task_ids and (
+            row.task_id not in latest
+            or latest[row.task_id].task_instance_error_log_id < row.task_instance_error_log_id
+        ):
+            latest[row.task_id] = row
+    return list(latest.values())[:SHOWN_FAILURES]

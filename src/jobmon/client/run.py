@@ -1,0 +1,186 @@
+"""Running a workflow from a script: the controller at work, Ctrl-C, and what is told at the end."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from jobmon.client.progress import RunDisplay, choose_display, last_words, say, title
+from jobmon.client.result import WorkflowRunResult, errors_by_task, fetch_errors
+from jobmon.core.configuration import JobmonConfig
+from jobmon.core.exceptions import JobmonError
+from jobmon.core.resources import ScaleSequence
+from jobmon.core.states import TaskStatus
+
+if TYPE_CHECKING:
+    from jobmon.client.workflow import Workflow
+    from jobmon.serializers.monitor import TaskErrorRow
+    from jobmon.swarm.controller import Controller, TaskHooks
+
+ERRORS_READ = 1000
+"""Errors read from the server at the end of a run."""
+
+ABORT_SECONDS = 10.0
+"""How long a controller that was told to abort is waited for."""
+
+QUESTION = "Are you sure you want to exit (y/n): "
+
+
+@dataclass(frozen=True, slots=True)
+class RunRequest:
+    """How a workflow is to be run; see :meth:`Workflow.run`."""
+
+    fail_fast: bool
+    seconds_until_timeout: float
+    resume: bool
+    reset_running_jobs: bool
+    resume_timeout: float
+
+
+def run_workflow(workflow: Workflow, request: RunRequest, config: JobmonConfig) -> WorkflowRunResult:
+    """Run a bound workflow to its end.
+
+    Raises:
+        WorkflowNotResumable: another run of it is alive.
+        WorkflowTimeoutError: it took too long.
+        KeyboardInterrupt: it was stopped by Ctrl-C.
+    """
+    from jobmon.swarm.controller import Controller, RunOptions
+    from jobmon.swarm.resume import prepare_resume
+
+    if request.resume:
+        prepare_resume(
+            workflow.requester, workflow.workflow_id, request.reset_running_jobs, request.resume_timeout
+        )
+    display = choose_display(config.get_boolean("progress", "enabled"))
+    options = RunOptions(
+        fail_fast=request.fail_fast,
+        seconds_until_timeout=request.seconds_until_timeout,
+        heartbeat_interval=config.get_float("heartbeat", "workflow_run_interval"),
+        report_by_buffer=config.get_float("heartbeat", "report_by_buffer"),
+        adopt=request.resume and not request.reset_running_jobs,
+    )
+    controller = Controller(
+        workflow.requester,
+        workflow.workflow_id,
+        options,
+        hooks=hooks_of(workflow),
+        on_progress=display.update,
+    )
+    done_before = sum(task._initial_status == TaskStatus.DONE for task in workflow.tasks.values())
+    name = title(workflow.workflow_id, workflow.name)
+    display.start(f"{name}: {len(workflow.tasks)} tasks, {done_before} done before")
+    try:
+        controller.start()
+        workflow.last_workflow_run_id = controller.workflow_run_id
+        wait_for(controller, display)
+    finally:
+        display.stop()
+    result = WorkflowRunResult.of_outcome(
+        workflow.workflow_id, controller.workflow_run_id, controller.outcome()
+    )
+    take_result(workflow, result)
+    errors = _errors_of(workflow, result)
+    if config.get_boolean("progress", "enabled") and sys.stderr is not None:
+        say(sys.stderr, last_words(result, workflow.name, errors))
+    return result
+
+
+def hooks_of(workflow: Workflow) -> TaskHooks:
+    """What the controller cannot learn from the database: functions and iterators of the script."""
+    from jobmon.swarm.controller import TaskHooks
+
+    callables: dict[int, Callable[[], dict[str, Any]]] = {}
+    scales: dict[int, dict[str, Any]] = {}
+    requests = {
+        key: request
+        for key, request in workflow._requests.items()
+        if request.compute_resources_callable is not None
+        or any(not isinstance(scale, int | float) for scale in request.resource_scales.values())
+    }
+    if requests:
+        for task in workflow.tasks.values():
+            request = requests.get((id(task._array), id(task._settings)))
+            if request is None:
+                continue
+            if request.compute_resources_callable is not None:
+                callables[task.task_id] = request.compute_resources_callable
+            scales[task.task_id] = {
+                name: iter(scale) if isinstance(scale, ScaleSequence) else scale
+                for name, scale in request.resource_scales.items()
+            }
+    return TaskHooks(compute_resources_callables=callables, resource_scales=scales)
+
+
+def wait_for(controller: Controller, display: RunDisplay, ask: Callable[[], bool] | None = None) -> None:
+    """Wait until a controller has ended.
+
+    The first Ctrl-C stops the run in good order (after a question where there is a terminal to ask at), the
+    second one at once.
+
+    Raises:
+        KeyboardInterrupt: the run was stopped.
+    """
+    while True:
+        try:
+            if controller.join(None):
+                return
+        except KeyboardInterrupt:
+            display.pause()
+            try:
+                if not (ask or confirm_exit)():
+                    display.proceed()
+                    continue
+                controller.request_stop()
+                controller.join(None)
+            except KeyboardInterrupt:
+                controller.abort()
+                controller.join(ABORT_SECONDS)
+                raise
+            raise
+
+
+def confirm_exit() -> bool:
+    """Whether the user wants to stop the run; without a terminal nobody can be asked, and Ctrl-C is meant."""
+    if not (_is_terminal(sys.stdin) and _is_terminal(sys.stderr)):
+        return True
+    while True:
+        sys.stderr.write(QUESTION)
+        sys.stderr.flush()
+        answer = sys.stdin.readline()
+        if not answer or answer.strip().lower() in ("y", "yes"):
+            return True
+        if answer.strip().lower() in ("n", "no"):
+            return False
+
+
+def _is_terminal(stream: Any) -> bool:
+    return stream is not None and not stream.closed and bool(stream.isatty())
+
+
+def take_result(workflow: Workflow, result: WorkflowRunResult) -> None:
+    """Store what became of a run in the workflow and its tasks."""
+    for task in workflow.tasks.values():
+        task._final_status = result.task_final_statuses.get(task.task_id, task._final_status)
+    workflow._num_previously_completed = result.num_previously_complete
+    workflow._num_newly_completed = result.num_newly_completed
+
+
+def _errors_of(workflow: Workflow, result: WorkflowRunResult) -> list[TaskErrorRow]:
+    """Errors of the tasks that failed for good; they become ``workflow.task_errors``."""
+    workflow.task_errors = {}
+    if not result.failed_task_ids:
+        return []
+    try:
+        rows = fetch_errors(workflow.requester, workflow.workflow_id, ERRORS_READ)
+    except JobmonError as error:
+        # the run is over and its outcome known; that its errors cannot be read now must not hide it
+        say(sys.stderr, f"The errors of the tasks cannot be read now: {error}")
+        return []
+    by_task = errors_by_task(rows)
+    for task in workflow.tasks.values():
+        if task.task_id in result.failed_task_ids:
+            workflow.task_errors[task.name] = by_task.get(task.task_id, {})
+    return rows

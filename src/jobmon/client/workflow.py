@@ -1,0 +1,419 @@
+"""A workflow: tasks, the dependencies between them, and the way they are run."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from jobmon.client.array import Array, check_limit
+from jobmon.client.attributes import Attributes, parse_attributes
+from jobmon.client.bind import (
+    Requests,
+    bind_workflow,
+    check_identity,
+    check_workflow,
+    hash_of_tasks,
+    send_workflow,
+)
+from jobmon.client.defaults import ResourceDefaults
+from jobmon.client.progress import BindDisplay
+from jobmon.client.result import WorkflowRunResult, errors_by_task, fetch_errors
+from jobmon.client.task import Task
+from jobmon.core.cluster import Cluster
+from jobmon.core.configuration import JobmonConfig
+from jobmon.core.constants import MaxConcurrentlyRunning
+from jobmon.core.exceptions import DuplicateNodeArgsError, WorkflowAlreadyComplete, WorkflowAlreadyExists
+from jobmon.core.hashing import hash_parts
+from jobmon.core.requester import Requester
+from jobmon.core.states import WorkflowStatus
+from jobmon.serializers.define import AttributesRequest, AttributesResponse, WorkflowResponse
+from jobmon.serializers.swarm import LimitRequest, LimitResponse
+
+if TYPE_CHECKING:
+    from jobmon.client.tool_version import ToolVersion
+
+logger = logging.getLogger(__name__)
+
+NAME_CHARACTERS = 255
+"""Width of the column of names."""
+
+
+class Workflow(ResourceDefaults):
+    """Tasks with dependencies; made by :meth:`Tool.create_workflow`.
+
+    Args:
+        tool_version: the tool version it belongs to, whose defaults it takes over.
+        workflow_args: identifies it among the workflows of the tool; a random text when empty, so that it
+            is a new one.
+        name: its name.
+        description: what it is for.
+        workflow_attributes: names and values, or names.
+        max_concurrently_running: limit of tasks running at once; 0 pauses.
+        requester: how to reach the server.
+        chunk_size: accepted for scripts; Jobmon chooses the size of its requests itself.
+
+    Attributes:
+        tasks: its tasks by their hashes.
+        workflow_args, name, description, workflow_attributes, max_concurrently_running: as given.
+        last_workflow_run_id: id of the last run from this process; ``None`` before.
+        task_errors: errors of the tasks that failed for good in that run, by name.
+
+    Raises:
+        ValueError: a value is not allowed.
+    """
+
+    def __init__(
+        self,
+        tool_version: ToolVersion,
+        workflow_args: str = "",
+        name: str = "",
+        description: str = "",
+        workflow_attributes: Attributes | None = None,
+        max_concurrently_running: int = MaxConcurrentlyRunning.MAXCONCURRENTLYRUNNING,
+        requester: Requester | None = None,
+        chunk_size: int = 500,
+    ) -> None:
+        super().__init__(tool_version.default_cluster_name, tool_version.default_max_attempts)
+        self._is_current = False
+        self._workflow_id: int | None = None
+        self._dag_id: int | None = None
+        if len(name) > NAME_CHARACTERS:
+            raise ValueError(
+                f"The name of a workflow must not be longer than {NAME_CHARACTERS} characters: {name!r}."
+            )
+        self.tool_version = tool_version
+        self.requester = requester or tool_version.requester
+        self.workflow_args = str(workflow_args) if workflow_args else str(uuid.uuid4())
+        self.name = name
+        self.description = description
+        self.workflow_attributes = parse_attributes(workflow_attributes)
+        self.max_concurrently_running = check_limit(max_concurrently_running)
+        self.chunk_size = chunk_size
+        self.tasks: dict[str, Task] = {}
+        self.last_workflow_run_id: int | None = None
+        self.task_errors: dict[str, dict[str, Any]] = {}
+        self._arrays: dict[int, Array] = {}
+        self._clusters: dict[str, Cluster] = {}
+        self._requests: Requests = {}
+        self._num_previously_completed = 0
+        self._num_newly_completed = 0
+        self.take_defaults(
+            tool_version.default_compute_resources_set, tool_version.default_resource_scales_set
+        )
+
+    # -- identity -----------------------------------------------------------------------------------
+    @property
+    def workflow_args_hash(self) -> str:
+        """Hash of the workflow_args."""
+        return hash_parts([self.workflow_args])
+
+    @property
+    def task_hash(self) -> str:
+        """Identity of its tasks, whatever their order."""
+        return hash_of_tasks(self.tasks)
+
+    @property
+    def workflow_id(self) -> int:
+        """Id in the database.
+
+        Raises:
+            AttributeError: it is not bound.
+        """
+        if self._workflow_id is None:
+            raise AttributeError("The workflow has no id yet; call bind() or run() first.")
+        return self._workflow_id
+
+    @property
+    def dag_id(self) -> int:
+        """Id of its graph in the database.
+
+        Raises:
+            AttributeError: it is not bound.
+        """
+        if self._dag_id is None:
+            raise AttributeError("The workflow has no graph in the database yet; call bind() or run() first.")
+        return self._dag_id
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether it was registered."""
+        return self._workflow_id is not None
+
+    @property
+    def arrays(self) -> dict[str, Array]:
+        """Its arrays by the names of their templates (with the version where there are several of one)."""
+        named: dict[str, Array] = {}
+        for version_id, array in self._arrays.items():
+            name = array.task_template_version.task_template.template_name
+            named[f"{name}:{version_id}" if name in named else name] = array
+        return named
+
+    def __repr__(self) -> str:
+        return f"Workflow(workflow_args='{self.workflow_args}', name='{self.name}', {len(self.tasks)} tasks)"
+
+    def _changed(self) -> None:
+        self._is_current = False
+
+    # -- tasks --------------------------------------------------------------------------------------
+    def add_task(self, task: Task) -> Task:
+        """Add a task; the task itself.
+
+        Raises:
+            ValueError: it is here already, belongs to another workflow, or ``create_tasks`` was used twice
+                with its
+                template.
+            DuplicateNodeArgsError: another task has the same template and node args.
+        """
+        key = task.task_hash
+        if key in self.tasks:
+            raise ValueError(
+                f"{task} was added already: a task of "
+                f"'{task.node.task_template_version.task_template.template_name}' "
+                "with the same node args and task args."
+            )
+        array = self._array_for(task)
+        occupant = array.find(task.node)
+        if occupant is not task:
+            if occupant is not None and self.tasks.get(occupant.task_hash) is occupant:
+                raise DuplicateNodeArgsError(
+                    f"{task} has the same task template and node args as {occupant}, which was added "
+                    "already; "
+                    "what tells them apart must be a node arg."
+                )
+            array.take_over(task)
+        self._arrays[task.node.task_template_version.id] = array
+        array._workflow = self
+        self.tasks[key] = task
+        self._is_current = False
+        return task
+
+    def _array_for(self, task: Task) -> Array:
+        version = task.node.task_template_version
+        own, present = task._array, self._arrays.get(version.id)
+        if own is not None and own._workflow is not None and own._workflow is not self:
+            raise ValueError(f"{task} belongs to another workflow; make a new task for this one.")
+        if own is not None and present is not None and own is not present:
+            raise ValueError(
+                f"{task} comes from another call of create_tasks() than the tasks of "
+                f"'{version.task_template.template_name}' that were added already; call create_tasks() "
+                "only once per task "
+                "template, or create_task() for each task."
+            )
+        return present or own or Array.inferred(version)
+
+    def add_tasks(self, tasks: Iterable[Task]) -> None:
+        """Add tasks; errors are those of :meth:`add_task`."""
+        for task in tasks:
+            self.add_task(task)
+
+    def get_tasks_by_node_args(self, task_template_name: str, **kwargs: Any) -> list[Task]:
+        """Tasks of a template whose node args have these values, or one of them where several are given.
+
+        Raises:
+            ValueError: it has no tasks of that template, or an arg is no node arg of it.
+        """
+        arrays = self._arrays_of(task_template_name)
+        if not arrays:
+            raise ValueError(
+                f"The workflow has no tasks of '{task_template_name}'. Its templates: "
+                f"{', '.join(self.arrays) or 'none'}."
+            )
+        found = [task for array in arrays for task in array.get_tasks_by_node_args(**kwargs)]
+        return [task for task in found if self.tasks.get(task.task_hash) is task]
+
+    def _arrays_of(self, task_template_name: str) -> list[Array]:
+        return [
+            array
+            for array in self._arrays.values()
+            if array.task_template_version.task_template.template_name == task_template_name
+        ]
+
+    # -- limits, attributes, defaults ---------------------------------------------------------------
+    def set_task_template_max_concurrency_limit(self, task_template_name: str, limit: int) -> None:
+        """Limit the tasks of a template that run at once, also while the workflow runs; 0 pauses.
+
+        Raises:
+            KeyError: it has no tasks of that template.
+            ValueError: the limit is not a whole number from 0.
+        """
+        arrays = self._arrays_of(task_template_name)
+        if not arrays:
+            raise KeyError(
+                f"The workflow has no tasks of '{task_template_name}'. Its templates: "
+                f"{', '.join(self.arrays) or 'none'}."
+            )
+        for array in arrays:
+            array.max_concurrently_running = check_limit(limit)
+            if self._workflow_id is not None:
+                message = LimitRequest(limit, array.task_template_version.id)
+                self.requester.send(
+                    "PUT", f"/swarm/workflow/{self._workflow_id}/limit", message, LimitResponse
+                )
+
+    def set_max_concurrently_running(self, task_template_name: str, max_concurrently_running: int) -> None:
+        """The same as :meth:`set_task_template_max_concurrency_limit`."""
+        self.set_task_template_max_concurrency_limit(task_template_name, max_concurrently_running)
+
+    def add_attributes(self, workflow_attributes: Attributes) -> None:
+        """Add attributes, or change those there are; on the server too when the workflow is bound.
+
+        Raises:
+            ValueError: they are neither a dictionary nor a list, or too long.
+        """
+        parsed = parse_attributes(workflow_attributes)
+        self.workflow_attributes.update(parsed)
+        if self._workflow_id is not None:
+            path = f"/define/workflow/{self._workflow_id}/attributes"
+            self.requester.send("PUT", path, AttributesRequest(parsed), AttributesResponse)
+
+    def set_default_compute_resources_from_dict(
+        self, cluster_name: str, dictionary: Mapping[str, Any]
+    ) -> None:
+        """Replace the default resources of a cluster; it becomes the default cluster where there is none."""
+        super().set_default_compute_resources_from_dict(cluster_name, dictionary)
+
+    def set_default_resource_scales_from_dict(self, cluster_name: str, dictionary: Mapping[str, Any]) -> None:
+        """Replace the default scales of a cluster, which becomes the default cluster where there is none."""
+        super().set_default_resource_scales_from_dict(cluster_name, dictionary)
+
+    def set_default_compute_resources_from_yaml(self, cluster_name: str, yaml_file: str) -> None:
+        """Read default resources by cluster from ``tool_resources`` of a YAML file.
+
+        Raises:
+            KeyError: the file has no such key.
+            ValueError: the file is malformed.
+        """
+        self.take_resources_from_yaml(yaml_file, "tool_resources")
+        self.set_default_cluster_name(cluster_name)
+
+    def set_default_resource_scales_from_yaml(self, cluster_name: str, yaml_file: str) -> None:
+        """Read default scales by cluster from ``tool_scales`` of a YAML file.
+
+        Raises:
+            KeyError: the file has no such key.
+            ValueError: the file is malformed.
+        """
+        self.take_scales_from_yaml(yaml_file, "tool_scales")
+        self.set_default_cluster_name(cluster_name)
+
+    def get_cluster_by_name(self, cluster_name: str) -> Cluster:
+        """A cluster, read from the server once.
+
+        Raises:
+            UnknownClusterError: there is none of that name; the message lists those there are.
+        """
+        if cluster_name not in self._clusters:
+            self._clusters[cluster_name] = Cluster.get_cluster(cluster_name, self.requester)
+        return self._clusters[cluster_name]
+
+    # -- checking, registering, running -------------------------------------------------------------
+    def validate(self, strict: bool = True, raise_on_error: bool = False) -> None:
+        """Check graph, resources and identity; nothing is registered.
+
+        Args:
+            strict: resources beyond the limits of their queue are invalid.
+            raise_on_error: raise for invalid resources; otherwise they will be brought into the limits.
+
+        Raises:
+            EmptyWorkflowError, NodeDependencyNotExistError, CyclicGraphError: the graph cannot be run.
+            UnknownClusterError, UnknownQueueError, ValueError: the resources cannot be had.
+            RuntimeError: its tasks are to run on several clusters.
+            WorkflowAlreadyExists: another workflow has these workflow_args.
+        """
+        dag, _ = check_workflow(self, strict, raise_on_error)
+        check_identity(self, dag.dag_hash, self.task_hash)
+
+    def bind(self) -> None:
+        """Register it with all of its tasks, unless that was done; errors are those of :meth:`validate`."""
+        self.refresh()
+
+    def refresh(self, is_shown: bool = True) -> WorkflowResponse:
+        """Register what is not registered yet; the state of the workflow on the server.
+
+        Args:
+            is_shown: say how far it is when it takes long.
+        """
+        if self._is_current and self._workflow_id is not None:
+            return send_workflow(self, self.dag_id, self.task_hash)
+        display = BindDisplay(2 * len(self.tasks), is_shown)
+        bound = bind_workflow(self, display.advance)
+        self._workflow_id, self._dag_id, self._requests = bound.response.id, bound.dag_id, bound.requests
+        self._is_current = True
+        return bound.response
+
+    def run(
+        self,
+        fail_fast: bool = False,
+        seconds_until_timeout: float = 36000,
+        resume: bool = False,
+        reset_running_jobs: bool = True,
+        distributor_startup_timeout: float = 180,
+        resume_timeout: float = 300,
+        configure_logging: bool = False,
+    ) -> WorkflowRunResult:
+        """Run every task whose upstreams are done until all are done or nothing more can be.
+
+        Args:
+            fail_fast: end at the first task that fails for good.
+            seconds_until_timeout: end after so many seconds.
+            resume: go on with this workflow if it was run before.
+            reset_running_jobs: on resume kill what still runs; false adopts it where the cluster allows.
+            distributor_startup_timeout: accepted for scripts; nothing has to start.
+            resume_timeout: seconds an earlier run has to hand over.
+            configure_logging: show the logs of Jobmon.
+
+        Returns:
+            The status letter of the run (``"D"``: every task is done), with counts, ids and statuses as
+            attributes.
+
+        Raises:
+            WorkflowAlreadyComplete: every task is done already.
+            WorkflowAlreadyExists: it was run before and ``resume`` is false, or its args belong to another
+                workflow.
+            WorkflowNotResumable: another run of it is alive.
+            WorkflowTimeoutError: (a RuntimeError) it took too long; the message says what still ran.
+            KeyboardInterrupt: it was stopped by Ctrl-C.
+        """
+        from jobmon.client.run import RunRequest, run_workflow
+
+        if configure_logging:
+            from jobmon.client.logging import configure_client_logging
+
+            configure_client_logging()
+        if seconds_until_timeout <= 0:
+            raise ValueError(f"seconds_until_timeout must be more than 0, not {seconds_until_timeout!r}.")
+        config = JobmonConfig()
+        state = self.refresh(config.get_boolean("progress", "enabled"))
+        self._check_runnable(state, resume)
+        request = RunRequest(
+            fail_fast, seconds_until_timeout, resume and state.has_run, reset_running_jobs, resume_timeout
+        )
+        return run_workflow(self, request, config)
+
+    def _check_runnable(self, state: WorkflowResponse, resume: bool) -> None:
+        which = f"Workflow {state.id}" + (f" '{self.name}'" if self.name else "")
+        if state.status == WorkflowStatus.DONE:
+            raise WorkflowAlreadyComplete(
+                f"{which} is complete already: all of its {len(self.tasks)} tasks are done. For a new "
+                "workflow use other "
+                f"workflow_args than '{self.workflow_args}'. To look at it: jobmon workflow status -w "
+                f"{state.id}"
+            )
+        if state.has_run and not resume:
+            raise WorkflowAlreadyExists(
+                f"{which} was run before and is not complete. To go on with what is not done call "
+                "run(resume=True); for a "
+                f"new workflow use other workflow_args than '{self.workflow_args}'."
+            )
+        if resume and not state.has_run:
+            logger.warning("resume=True: %s was never run before; it starts from the beginning.", which)
+
+    def get_errors(self, limit: int = 1000) -> dict[int, dict[str, Any]]:
+        """Errors of its tasks by task id, those of the latest failed attempt each.
+
+        Args:
+            limit: read at most so many errors.
+        """
+        return errors_by_task(fetch_errors(self.requester, self.workflow_id, limit))

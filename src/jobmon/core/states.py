@@ -1,0 +1,567 @@
+"""The four state machines of Jobmon: the one home of every state, label, event and transition.
+
+Rules
+-----
+1. Everything that affects a state or a transition lives in this file; nothing else spells a status
+   letter. Lookup rows in the database, labels on the command line, guarded updates and the diagram in
+   the documentation are derived from the tables below.
+2. A table maps ``state -> event -> next state``. ``STALE`` as next state marks an event that may
+   arrive late or twice: it is answered politely and changes nothing. An event that is absent is
+   illegal: it raises :class:`~jobmon.core.exceptions.InvalidStateTransition` and nothing happens.
+3. This file decides, it does nothing: no clock, no database, no logging.
+
+Theory of operation
+-------------------
+There are four machines. A **task instance** is one attempt to run a task; its events come from the
+process that ran the command, from the controller, or from whoever found it lost. Each change of a task
+instance implies an event of its **task** (``TASK_EVENT_OF_INSTANCE_STATE``), unless that task is already
+terminal: then the attempt is void, whatever it says. When an attempt has failed, the task passes through
+``ERROR_RECOVERABLE``, and :func:`after_failure` decides at once whether it is retried, adjusted or given up.
+A **workflow run** is one controller's execution of a **workflow**; each change of the run implies an event of the
+workflow (``WORKFLOW_EVENT_OF_RUN_STATE``).
+
+Beyond the transitions of the existing Jobmon, the tables hold what its users had to do without: an attempt
+that is ordered to end before it started goes straight to ``ERROR_FATAL``; a word from an attempt in triage is
+believed; ``INSTANTIATED`` and ``LAUNCHED`` runs are alive, may be stopped and obey an order to hand over; and the task of an
+attempt ended by order returns to ``REGISTERED`` instead of staying "running" for ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum, StrEnum
+from typing import Final, NamedTuple, TypeVar
+
+
+class WorkflowStatus(StrEnum):
+    """States of a workflow; the value is the id stored in the database."""
+
+    REGISTERING = "G"
+    QUEUED = "Q"
+    INSTANTIATING = "I"
+    LAUNCHED = "O"
+    RUNNING = "R"
+    DONE = "D"
+    FAILED = "F"
+    HALTED = "H"
+    ABORTED = "A"
+
+
+class WorkflowRunStatus(StrEnum):
+    """States of a workflow run; the value is the id stored in the database."""
+
+    REGISTERED = "G"
+    LINKING = "L"
+    BOUND = "B"
+    ABORTED = "A"
+    INSTANTIATED = "I"
+    LAUNCHED = "O"
+    RUNNING = "R"
+    DONE = "D"
+    STOPPED = "S"
+    ERROR = "E"
+    COLD_RESUME = "C"
+    HOT_RESUME = "H"
+    TERMINATED = "T"
+
+
+class TaskStatus(StrEnum):
+    """States of a task; the value is the id stored in the database."""
+
+    REGISTERED = "G"
+    REGISTERING = "G"  # noqa: PIE796 - the name older scripts use for the same state
+    QUEUED = "Q"
+    INSTANTIATING = "I"
+    LAUNCHED = "O"
+    RUNNING = "R"
+    DONE = "D"
+    ERROR_RECOVERABLE = "E"
+    ADJUSTING_RESOURCES = "A"
+    ERROR_FATAL = "F"
+
+
+class TaskInstanceStatus(StrEnum):
+    """States of a task instance (one attempt); the value is the id stored in the database."""
+
+    QUEUED = "Q"
+    INSTANTIATED = "I"
+    LAUNCHED = "O"
+    RUNNING = "R"
+    TRIAGING = "T"
+    NO_HEARTBEAT = "X"
+    KILL_SELF = "K"
+    DONE = "D"
+    ERROR = "E"
+    ERROR_FATAL = "F"
+    RESOURCE_ERROR = "Z"
+    UNKNOWN_ERROR = "U"
+    NO_DISTRIBUTOR_ID = "W"
+    SUBMITTED_TO_BATCH_DISTRIBUTOR = "B"  # written by older generations only
+
+
+class WorkflowEvent(StrEnum):
+    """What can happen to a workflow."""
+
+    QUEUE = "queue"
+    INSTANTIATE = "instantiate"
+    LAUNCH = "launch"
+    START = "start"
+    FINISH = "finish"
+    FAIL = "fail"
+    HALT = "halt"
+    ABORT = "abort"
+    REGISTER = "register"
+    REOPEN = "reopen"
+
+
+class WorkflowRunEvent(StrEnum):
+    """What can happen to a workflow run."""
+
+    LINK = "link"
+    BIND = "bind"
+    INSTANTIATE = "instantiate"
+    LAUNCH = "launch"
+    START = "start"
+    FINISH = "finish"
+    FAIL = "fail"
+    STOP = "stop"
+    ABORT = "abort"
+    COLD_RESUME = "cold_resume"
+    HOT_RESUME = "hot_resume"
+    TERMINATE = "terminate"
+
+
+class TaskEvent(StrEnum):
+    """What can happen to a task."""
+
+    QUEUE = "queue"
+    INSTANTIATE = "instantiate"
+    LAUNCH = "launch"
+    START = "start"
+    FINISH = "finish"
+    FAIL = "fail"
+    RETRY = "retry"
+    ADJUST = "adjust"
+    REQUEUE = "requeue"
+    EXHAUST = "exhaust"
+    RELEASE = "release"
+    COMPLETE = "complete"
+    REOPEN = "reopen"
+
+
+class TaskInstanceEvent(StrEnum):
+    """What can happen to a task instance.
+
+    ``REFUSE``: the cluster would not take it. ``MISS``: it was launched and no sign of life came.
+    ``LOSE``: its fate is unknown. ``KILL``: it was ordered to end. ``ABORT``: it ended by order.
+    """
+
+    INSTANTIATE = "instantiate"
+    LAUNCH = "launch"
+    START = "start"
+    HEARTBEAT = "heartbeat"
+    FINISH = "finish"
+    FAIL = "fail"
+    RESOURCE = "resource"
+    REFUSE = "refuse"
+    TRIAGE = "triage"
+    MISS = "miss"
+    LOSE = "lose"
+    KILL = "kill"
+    ABORT = "abort"
+
+
+class Cause(StrEnum):
+    """Why an attempt did not succeed; decides what it costs the task.
+
+    ``INFRASTRUCTURE`` (its node, its controller or the server died) and ``PREEMPTED`` are no fault of the
+    task and are charged to a budget of their own.
+    """
+
+    CODE = "code"
+    RESOURCE = "resource"
+    LAUNCH = "launch"
+    INFRASTRUCTURE = "infrastructure"
+    PREEMPTED = "preempted"
+    ORDERED = "ordered"
+
+
+class _Stale(Enum):
+    STALE = "stale"
+
+
+STALE: Final = _Stale.STALE
+"""Marks an event that may come late or twice in a state: ignore it."""
+
+_W, _R, _T, _I = WorkflowStatus, WorkflowRunStatus, TaskStatus, TaskInstanceStatus
+_WE, _RE, _TE, _IE = WorkflowEvent, WorkflowRunEvent, TaskEvent, TaskInstanceEvent
+
+WorkflowTable = Mapping[WorkflowStatus, Mapping[WorkflowEvent, WorkflowStatus | _Stale]]
+WorkflowRunTable = Mapping[WorkflowRunStatus, Mapping[WorkflowRunEvent, WorkflowRunStatus | _Stale]]
+TaskTable = Mapping[TaskStatus, Mapping[TaskEvent, TaskStatus | _Stale]]
+TaskInstanceTable = Mapping[TaskInstanceStatus, Mapping[TaskInstanceEvent, TaskInstanceStatus | _Stale]]
+
+WORKFLOW: Final[WorkflowTable] = {
+    _W.REGISTERING: {_WE.REGISTER: STALE, _WE.QUEUE: _W.QUEUED, _WE.ABORT: _W.ABORTED, _WE.FINISH: _W.DONE},
+    _W.QUEUED: {
+        _WE.INSTANTIATE: _W.INSTANTIATING,
+        _WE.FAIL: _W.FAILED,
+        _WE.HALT: _W.HALTED,
+        _WE.ABORT: _W.ABORTED,
+    },
+    _W.INSTANTIATING: {_WE.LAUNCH: _W.LAUNCHED, _WE.FAIL: _W.FAILED, _WE.HALT: _W.HALTED},
+    _W.LAUNCHED: {_WE.START: _W.RUNNING, _WE.FAIL: _W.FAILED, _WE.HALT: _W.HALTED},
+    _W.RUNNING: {_WE.FINISH: _W.DONE, _WE.FAIL: _W.FAILED, _WE.HALT: _W.HALTED, _WE.START: STALE},
+    _W.DONE: {_WE.REOPEN: _W.HALTED, _WE.FINISH: STALE},
+    _W.FAILED: {_WE.REGISTER: _W.REGISTERING, _WE.FINISH: _W.DONE, _WE.FAIL: STALE},
+    _W.HALTED: {_WE.REGISTER: _W.REGISTERING, _WE.FINISH: _W.DONE, _WE.HALT: STALE, _WE.REOPEN: STALE},
+    _W.ABORTED: {_WE.REGISTER: _W.REGISTERING, _WE.FINISH: _W.DONE, _WE.ABORT: STALE},
+}
+
+_RUN_ENDED: Final[Mapping[WorkflowRunEvent, WorkflowRunStatus | _Stale]] = {
+    event: STALE
+    for event in (_RE.FINISH, _RE.FAIL, _RE.STOP, _RE.ABORT, _RE.COLD_RESUME, _RE.HOT_RESUME, _RE.TERMINATE)
+}
+
+_RUN_OBEYS: Final[Mapping[WorkflowRunEvent, WorkflowRunStatus | _Stale]] = {
+    _RE.FAIL: _R.ERROR,
+    _RE.STOP: _R.STOPPED,
+    _RE.COLD_RESUME: _R.COLD_RESUME,
+    _RE.HOT_RESUME: _R.HOT_RESUME,
+}
+
+WORKFLOW_RUN: Final[WorkflowRunTable] = {
+    _R.REGISTERED: {_RE.LINK: _R.LINKING, _RE.ABORT: _R.ABORTED},
+    _R.LINKING: {_RE.BIND: _R.BOUND, _RE.ABORT: _R.ABORTED, _RE.LINK: STALE},
+    _R.BOUND: {**_RUN_OBEYS, _RE.INSTANTIATE: _R.INSTANTIATED, _RE.BIND: STALE},
+    _R.INSTANTIATED: {**_RUN_OBEYS, _RE.LAUNCH: _R.LAUNCHED, _RE.INSTANTIATE: STALE},
+    _R.LAUNCHED: {**_RUN_OBEYS, _RE.START: _R.RUNNING, _RE.LAUNCH: STALE},
+    _R.RUNNING: {
+        **_RUN_OBEYS,
+        _RE.FINISH: _R.DONE,
+        _RE.START: STALE,
+        _RE.LAUNCH: STALE,
+        _RE.INSTANTIATE: STALE,
+    },
+    _R.COLD_RESUME: {
+        _RE.TERMINATE: _R.TERMINATED,
+        _RE.COLD_RESUME: STALE,
+        _RE.HOT_RESUME: STALE,
+    },
+    _R.HOT_RESUME: {
+        _RE.TERMINATE: _R.TERMINATED,
+        _RE.COLD_RESUME: _R.COLD_RESUME,
+        _RE.HOT_RESUME: STALE,
+    },
+    _R.ABORTED: _RUN_ENDED,
+    _R.DONE: _RUN_ENDED,
+    _R.STOPPED: _RUN_ENDED,
+    _R.ERROR: _RUN_ENDED,
+    _R.TERMINATED: _RUN_ENDED,
+}
+
+TASK: Final[TaskTable] = {
+    _T.REGISTERED: {_TE.QUEUE: _T.QUEUED, _TE.RELEASE: STALE, _TE.REOPEN: STALE, _TE.COMPLETE: _T.DONE},
+    _T.QUEUED: {_TE.INSTANTIATE: _T.INSTANTIATING, _TE.RELEASE: _T.REGISTERED, _TE.COMPLETE: _T.DONE},
+    _T.INSTANTIATING: {
+        _TE.LAUNCH: _T.LAUNCHED,
+        _TE.START: _T.RUNNING,
+        _TE.FAIL: _T.ERROR_RECOVERABLE,
+        _TE.RELEASE: _T.REGISTERED,
+        _TE.COMPLETE: _T.DONE,
+    },
+    _T.LAUNCHED: {
+        _TE.START: _T.RUNNING,
+        _TE.FAIL: _T.ERROR_RECOVERABLE,
+        _TE.RELEASE: _T.REGISTERED,
+        _TE.COMPLETE: _T.DONE,
+    },
+    _T.RUNNING: {
+        _TE.FINISH: _T.DONE,
+        _TE.FAIL: _T.ERROR_RECOVERABLE,
+        _TE.RELEASE: _T.REGISTERED,
+        _TE.COMPLETE: _T.DONE,
+        _TE.START: STALE,
+    },
+    _T.ERROR_RECOVERABLE: {
+        _TE.ADJUST: _T.ADJUSTING_RESOURCES,
+        _TE.REQUEUE: _T.QUEUED,
+        _TE.EXHAUST: _T.ERROR_FATAL,
+        _TE.RETRY: _T.REGISTERED,
+        _TE.RELEASE: _T.REGISTERED,
+        _TE.COMPLETE: _T.DONE,
+    },
+    _T.ADJUSTING_RESOURCES: {_TE.QUEUE: _T.QUEUED, _TE.RELEASE: _T.REGISTERED, _TE.COMPLETE: _T.DONE},
+    _T.DONE: {_TE.REOPEN: _T.REGISTERED, _TE.COMPLETE: STALE, _TE.RELEASE: STALE},
+    _T.ERROR_FATAL: {_TE.RELEASE: _T.REGISTERED, _TE.REOPEN: _T.REGISTERED, _TE.COMPLETE: _T.DONE},
+}
+
+_INSTANCE_ENDED: Final[Mapping[TaskInstanceEvent, TaskInstanceStatus | _Stale]] = {
+    event: STALE for event in _IE
+}
+
+_INSTANCE_LIVE: Final[Mapping[TaskInstanceEvent, TaskInstanceStatus | _Stale]] = {
+    _IE.KILL: _I.KILL_SELF,
+    _IE.ABORT: _I.ERROR_FATAL,
+}
+
+TASK_INSTANCE: Final[TaskInstanceTable] = {
+    _I.QUEUED: {**_INSTANCE_LIVE, _IE.INSTANTIATE: _I.INSTANTIATED},
+    _I.INSTANTIATED: {
+        **_INSTANCE_LIVE,
+        _IE.INSTANTIATE: STALE,
+        _IE.LAUNCH: _I.LAUNCHED,
+        _IE.REFUSE: _I.NO_DISTRIBUTOR_ID,
+        _IE.START: _I.RUNNING,
+    },
+    _I.LAUNCHED: {
+        **_INSTANCE_LIVE,
+        _IE.INSTANTIATE: STALE,
+        _IE.LAUNCH: STALE,
+        _IE.HEARTBEAT: STALE,
+        _IE.START: _I.RUNNING,
+        _IE.LOSE: _I.UNKNOWN_ERROR,
+        _IE.MISS: _I.NO_HEARTBEAT,
+        _IE.RESOURCE: _I.RESOURCE_ERROR,
+    },
+    _I.RUNNING: {
+        **_INSTANCE_LIVE,
+        _IE.INSTANTIATE: STALE,
+        _IE.LAUNCH: STALE,
+        _IE.START: STALE,
+        _IE.HEARTBEAT: STALE,
+        _IE.MISS: STALE,
+        _IE.FINISH: _I.DONE,
+        _IE.FAIL: _I.ERROR,
+        _IE.RESOURCE: _I.RESOURCE_ERROR,
+        _IE.LOSE: _I.UNKNOWN_ERROR,
+        _IE.TRIAGE: _I.TRIAGING,
+    },
+    _I.TRIAGING: {
+        **_INSTANCE_LIVE,
+        _IE.LAUNCH: STALE,
+        _IE.TRIAGE: STALE,
+        _IE.START: _I.RUNNING,
+        _IE.HEARTBEAT: _I.RUNNING,
+        _IE.FINISH: _I.DONE,
+        _IE.FAIL: _I.ERROR,
+        _IE.RESOURCE: _I.RESOURCE_ERROR,
+        _IE.LOSE: _I.UNKNOWN_ERROR,
+    },
+    _I.NO_HEARTBEAT: {
+        **_INSTANCE_ENDED,
+        _IE.LOSE: _I.ERROR,
+        _IE.ABORT: _I.ERROR_FATAL,
+    },
+    _I.KILL_SELF: {
+        **_INSTANCE_ENDED,
+        _IE.ABORT: _I.ERROR_FATAL,
+        _IE.FINISH: _I.DONE,
+    },
+    _I.DONE: _INSTANCE_ENDED,
+    _I.ERROR: _INSTANCE_ENDED,
+    _I.ERROR_FATAL: _INSTANCE_ENDED,
+    _I.RESOURCE_ERROR: _INSTANCE_ENDED,
+    _I.UNKNOWN_ERROR: _INSTANCE_ENDED,
+    _I.NO_DISTRIBUTOR_ID: _INSTANCE_ENDED,
+    _I.SUBMITTED_TO_BATCH_DISTRIBUTOR: {**_INSTANCE_ENDED, **_INSTANCE_LIVE},
+}
+
+# ---------------------------------------------------------------------------------------------------
+# Couplings
+
+TASK_EVENT_OF_INSTANCE_STATE: Final[Mapping[TaskInstanceStatus, TaskEvent]] = {
+    _I.INSTANTIATED: _TE.INSTANTIATE,
+    _I.LAUNCHED: _TE.LAUNCH,
+    _I.RUNNING: _TE.START,
+    _I.DONE: _TE.FINISH,
+    _I.ERROR: _TE.FAIL,
+    _I.RESOURCE_ERROR: _TE.FAIL,
+    _I.UNKNOWN_ERROR: _TE.FAIL,
+    _I.NO_DISTRIBUTOR_ID: _TE.FAIL,
+    _I.ERROR_FATAL: _TE.RELEASE,
+}
+"""What entering a state of the attempt means for its task; states left out mean nothing to it."""
+
+WORKFLOW_EVENT_OF_RUN_STATE: Final[Mapping[WorkflowRunStatus, WorkflowEvent]] = {
+    _R.LINKING: _WE.REGISTER,
+    _R.BOUND: _WE.QUEUE,
+    _R.ABORTED: _WE.ABORT,
+    _R.INSTANTIATED: _WE.INSTANTIATE,
+    _R.LAUNCHED: _WE.LAUNCH,
+    _R.RUNNING: _WE.START,
+    _R.DONE: _WE.FINISH,
+    _R.TERMINATED: _WE.HALT,
+    _R.STOPPED: _WE.FAIL,
+    _R.ERROR: _WE.FAIL,
+}
+"""What entering a state of the run means for its workflow; states left out mean nothing to it."""
+
+# ---------------------------------------------------------------------------------------------------
+# Sets of states, each derived from the tables where it can be
+
+WORKFLOW_RUN_TERMINAL: Final = frozenset(state for state, row in WORKFLOW_RUN.items() if row is _RUN_ENDED)
+WORKFLOW_RUN_ALIVE: Final = frozenset(set(WorkflowRunStatus) - WORKFLOW_RUN_TERMINAL)
+"""At most one run of a workflow is in one of these."""
+WORKFLOW_RUN_ORDERABLE: Final = frozenset(
+    state for state, row in WORKFLOW_RUN.items() if row.get(_RE.COLD_RESUME) is _R.COLD_RESUME
+)
+
+TASK_TERMINAL: Final = frozenset({_T.DONE, _T.ERROR_FATAL})
+TASK_ACTIVE: Final = frozenset({_T.QUEUED, _T.INSTANTIATING, _T.LAUNCHED, _T.RUNNING})
+
+TASK_INSTANCE_TERMINAL: Final = frozenset(
+    state for state, row in TASK_INSTANCE.items() if row is _INSTANCE_ENDED
+)
+TASK_INSTANCE_LIVE: Final = frozenset(set(TaskInstanceStatus) - TASK_INSTANCE_TERMINAL)
+"""At most one instance of a task is in one of these."""
+TASK_INSTANCE_MAY_RUN: Final = frozenset({_I.LAUNCHED, _I.RUNNING, _I.TRIAGING})
+"""States in which a process of the attempt may exist on the cluster."""
+TASK_INSTANCE_NOT_STARTED: Final = frozenset({_I.QUEUED, _I.INSTANTIATED})
+
+# ---------------------------------------------------------------------------------------------------
+# Reading the tables
+
+S = TypeVar("S", bound=StrEnum)
+E = TypeVar("E", bound=StrEnum)
+
+
+def sources(table: Mapping[S, Mapping[E, S | _Stale]], event: E) -> tuple[S, ...]:
+    """States from which ``event`` leads somewhere: the guard of an ``UPDATE … WHERE status IN (…)``."""
+    return tuple(state for state, row in table.items() if not isinstance(row.get(event, STALE), _Stale))
+
+
+def target(table: Mapping[S, Mapping[E, S | _Stale]], state: S, event: E) -> S | _Stale | None:
+    """Next state, ``STALE`` for an event to ignore, ``None`` for an illegal one."""
+    return table[state].get(event)
+
+
+class Budget(NamedTuple):
+    """What a task has used of its attempts.
+
+    ``num_attempts`` counts every instance; ``num_infrastructure_losses`` those of them that ended through no fault
+    of the task.
+    """
+
+    num_attempts: int
+    max_attempts: int
+    num_infrastructure_losses: int
+    max_infrastructure_losses: int
+
+
+BLAMELESS: Final = frozenset({Cause.INFRASTRUCTURE, Cause.PREEMPTED})
+
+
+def after_failure(instance_status: TaskInstanceStatus, cause: Cause, budget: Budget) -> TaskEvent:
+    """What happens to a task in ``ERROR_RECOVERABLE``; ``budget`` already includes the failed attempt.
+
+    The limit of attempts applies to those that were the task's own; losses to infrastructure have a budget
+    of their own, so that nothing loops for ever.
+    """
+    if cause in BLAMELESS:
+        exhausted = budget.num_infrastructure_losses > budget.max_infrastructure_losses
+        return TaskEvent.EXHAUST if exhausted else TaskEvent.RETRY
+    if budget.num_attempts - budget.num_infrastructure_losses >= budget.max_attempts:
+        return TaskEvent.EXHAUST
+    if instance_status is TaskInstanceStatus.RESOURCE_ERROR:
+        return TaskEvent.ADJUST
+    return TaskEvent.RETRY
+
+
+# ---------------------------------------------------------------------------------------------------
+# Words for people
+
+DESCRIPTIONS: Final[Mapping[type[StrEnum], Mapping[str, str]]] = {
+    WorkflowStatus: {
+        "G": "Being registered: tasks are being sent to the database.",
+        "Q": "Registered completely; a run is about to begin.",
+        "I": "A controller is getting ready.",
+        "O": "A controller has started.",
+        "R": "Tasks are being run.",
+        "D": "Every task is done.",
+        "F": "A run ended before every task was done.",
+        "H": "Halted by order; can be resumed.",
+        "A": "Registration was given up; can be resumed.",
+    },
+    WorkflowRunStatus: {
+        "G": "Created.",
+        "L": "Its tasks are being registered.",
+        "B": "All of its tasks are registered.",
+        "A": "Given up before its tasks were registered.",
+        "I": "Its controller is getting ready.",
+        "O": "Its controller has started.",
+        "R": "Running.",
+        "D": "Every task is done.",
+        "S": "Stopped by the user.",
+        "E": "Ended with tasks that failed, or by an error.",
+        "C": "Ordered to end and to kill what it runs.",
+        "H": "Ordered to end and to leave running what can be adopted.",
+        "T": "Ended by order.",
+    },
+    TaskStatus: {
+        "G": "Waiting for its upstream tasks or for room.",
+        "Q": "An attempt was created.",
+        "I": "The attempt is being handed to the cluster.",
+        "O": "The cluster has accepted the attempt.",
+        "R": "Its command is running.",
+        "D": "Its command succeeded.",
+        "E": "An attempt failed; what follows is being decided.",
+        "A": "Waiting for larger resources.",
+        "F": "Failed for good in this run.",
+    },
+    TaskInstanceStatus: {
+        "Q": "Created.",
+        "I": "Being handed to the cluster.",
+        "O": "Accepted by the cluster.",
+        "R": "Its command is running.",
+        "T": "No sign of life in time; the cluster is being asked.",
+        "X": "Accepted, but never gave a sign of life.",
+        "K": "Ordered to end.",
+        "D": "Its command succeeded.",
+        "E": "Its command failed.",
+        "F": "Ended by order.",
+        "Z": "Killed by the cluster for want of resources.",
+        "U": "Lost: its end was not seen.",
+        "W": "The cluster did not accept it.",
+        "B": "Submitted by an older Jobmon.",
+    },
+}
+
+
+def label(status: StrEnum) -> str:
+    """Stored label of a status: ``REGISTERED`` for ``TaskStatus.REGISTERED``."""
+    return status.name
+
+
+_TASK_LABELS: Final[Mapping[str, tuple[TaskStatus, ...]]] = {
+    "PENDING": (_T.ADJUSTING_RESOURCES, _T.REGISTERED, _T.QUEUED, _T.INSTANTIATING, _T.ERROR_RECOVERABLE),
+    "SCHEDULED": (_T.LAUNCHED,),
+    "RUNNING": (_T.RUNNING,),
+    "DONE": (_T.DONE,),
+    "FATAL": (_T.ERROR_FATAL,),
+}
+
+_INSTANCE_LABELS: Final[Mapping[str, tuple[TaskInstanceStatus, ...]]] = {
+    "PENDING": (_I.QUEUED, _I.SUBMITTED_TO_BATCH_DISTRIBUTOR, _I.INSTANTIATED),
+    "SCHEDULED": (_I.LAUNCHED,),
+    "RUNNING": (_I.RUNNING, _I.TRIAGING),
+    "FATAL": (
+        _I.ERROR,
+        _I.RESOURCE_ERROR,
+        _I.NO_DISTRIBUTOR_ID,
+        _I.UNKNOWN_ERROR,
+        _I.KILL_SELF,
+        _I.ERROR_FATAL,
+        _I.NO_HEARTBEAT,
+    ),
+    "DONE": (_I.DONE,),
+}
+
+TASK_USER_LABEL: Final[Mapping[TaskStatus, str]] = {s: name for name, g in _TASK_LABELS.items() for s in g}
+"""Label users see for a task: PENDING, SCHEDULED, RUNNING, DONE or FATAL."""
+TASK_INSTANCE_USER_LABEL: Final[Mapping[TaskInstanceStatus, str]] = {
+    s: name for name, g in _INSTANCE_LABELS.items() for s in g
+}
+"""Label users see for a task instance."""
+TASK_STATUSES_OF_USER_LABEL: Final[Mapping[str, tuple[TaskStatus, ...]]] = _TASK_LABELS
+USER_LABELS: Final = tuple(_TASK_LABELS)

@@ -1,0 +1,313 @@
+"""Messages between a controller and the server."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Struct
+
+from jobmon.core.instance_event import InstanceEvent
+from jobmon.core.process_identity import ProcessIdentity
+from jobmon.core.states import WorkflowRunEvent
+
+
+class WorkflowRunRequest(Struct):
+    """Create a run of a workflow.
+
+    Attributes:
+        run_key: chosen by the sender; the same key sent twice is the same run.
+        user: who runs it.
+        jobmon_version: version of the sender.
+        controller: the process that hosts the controller.
+        next_report_increment: seconds until its next sign of life is due.
+    """
+
+    run_key: str
+    user: str
+    jobmon_version: str
+    controller: ProcessIdentity
+    next_report_increment: float
+
+
+class WorkflowRunResponse(Struct):
+    """The run that was created; batches of its arrays are numbered from ``next_batch_num``."""
+
+    workflow_run_id: int
+    status: str
+    next_batch_num: int
+    cursor: int
+
+
+class RunEventsRequest(Struct):
+    """Apply events to a run, one after the other."""
+
+    events: list[WorkflowRunEvent]
+
+
+class RunStateResponse(Struct):
+    """Status letters of a run and of its workflow."""
+
+    status: str
+    workflow_status: str
+
+
+class HeartbeatRequest(Struct):
+    """A controller's sign of life, also for the attempts it runs itself."""
+
+    next_report_increment: float
+    covers_instances: bool = False
+
+
+class BatchRequest(Struct):
+    """Create the attempts of tasks of one array that ask for the same resources.
+
+    Attributes:
+        array_id: their array.
+        batch_num: unique within the array; the same batch sent twice is created once.
+        task_resources_id: what they ask for.
+        task_ids: the tasks; the position is the array step id.
+    """
+
+    array_id: int
+    batch_num: int
+    task_resources_id: int
+    task_ids: list[int]
+
+
+class SyncRequest(Struct):
+    """What a controller tells and asks in one go: events of attempts, then new batches."""
+
+    events: list[InstanceEvent] = []
+    batches: list[BatchRequest] = []
+
+
+class BatchResponse(Struct):
+    """The attempts of a batch, one entry a task that could be queued (others are absent)."""
+
+    array_id: int
+    batch_num: int
+    task_ids: list[int]
+    task_instance_ids: list[int]
+    array_step_ids: list[int]
+    names: list[str]
+    commands: list[str]
+
+
+class TaskChanges(Struct):
+    """New states of tasks, columnar.
+
+    Attributes:
+        task_ids: the tasks.
+        statuses: their status letters, one character each.
+        num_attempts: attempts so far.
+    """
+
+    task_ids: list[int] = []
+    statuses: str = ""
+    num_attempts: list[int] = []
+
+
+class SyncResponse(Struct):
+    """What became of a sync.
+
+    Attributes:
+        run_status: status letter of the run.
+        cursor_before, cursor: event cursor of the run before and after; a controller whose cursor is
+            ``cursor_before`` has missed nothing.
+        tasks: states of the tasks the events touched.
+        batches: attempts that were created.
+        stop: attempts that are not live any more; what still runs of them must end.
+    """
+
+    run_status: str
+    cursor_before: int
+    cursor: int
+    tasks: TaskChanges
+    batches: list[BatchResponse]
+    stop: list[int]
+
+
+class FeedResponse(Struct):
+    """Events of a run after a cursor.
+
+    Attributes:
+        cursor: ask again from here.
+        run_status: status letter of the run.
+        max_concurrently_running: limit of the workflow.
+        array_limits: limit of each array by array id.
+        tasks: tasks that changed, each once, in its latest state.
+        kill: attempts ordered to end (KILL_SELF).
+    """
+
+    cursor: int
+    run_status: str
+    max_concurrently_running: int
+    array_limits: dict[int, int]
+    tasks: TaskChanges
+    kill: list[int]
+
+
+class SerializeSwarmTask(Struct):
+    """One page of the tasks of a workflow as a controller needs them, columnar.
+
+    Attributes:
+        task_ids: ids, ascending.
+        statuses: status letters, one character a task.
+        array_ids, node_ids, task_resources_ids, max_attempts, num_attempts: one entry a task.
+        upstream_node_ids: nodes each task waits for.
+        resource_scales, fallback_queues: JSON texts.
+        next_task_id: pass as ``after_task_id`` for the next page; null at the end.
+    """
+
+    task_ids: list[int]
+    statuses: str
+    array_ids: list[int]
+    node_ids: list[int]
+    task_resources_ids: list[int]
+    max_attempts: list[int]
+    num_attempts: list[int]
+    upstream_node_ids: list[list[int]]
+    resource_scales: list[str]
+    fallback_queues: list[str]
+    next_task_id: int | None = None
+
+
+class ArrayRow(Struct):
+    """An array of a workflow."""
+
+    id: int
+    name: str
+    task_template_version_id: int
+    task_template_name: str
+    max_concurrently_running: int
+
+
+class TaskResourcesRow(Struct):
+    """What tasks ask for, with the queue and the cluster it is asked of."""
+
+    id: int
+    type: str
+    queue_id: int
+    queue_name: str
+    cluster_name: str
+    requested_resources: dict[str, Any]
+
+
+class WorkflowMetadataResponse(Struct):
+    """A workflow without its tasks: what a controller needs to run it by id."""
+
+    id: int
+    name: str
+    status: str
+    is_bound: bool
+    tool_version_id: int
+    tool_name: str
+    user: str
+    max_concurrently_running: int
+    arrays: list[ArrayRow]
+    task_resources: list[TaskResourcesRow]
+
+
+class LiveInstance(Struct):
+    """An attempt that may still exist on a cluster."""
+
+    task_instance_id: int
+    task_id: int
+    workflow_run_id: int
+    status: str
+    cluster_name: str
+    distributor_id: str
+    nodename: str
+    process_group_id: int
+    run_key: str
+
+
+class SetResumeRequest(Struct):
+    """Ask the run that is alive to hand over.
+
+    Attributes:
+        reset_running_jobs: true: cold, it kills what it runs; false: hot, what runs is adopted where possible.
+        dead_workflow_run_ids: runs whose controller the sender knows to be dead; they are ended at once.
+    """
+
+    reset_running_jobs: bool = True
+    dead_workflow_run_ids: list[int] = []
+
+
+class ResumableResponse(Struct):
+    """Whether a workflow can be resumed now, and what stands in the way.
+
+    Attributes:
+        is_resumable: no run is alive and no attempt waits to be killed.
+        workflow_status: status letter.
+        alive_workflow_run_id: the run that is alive.
+        alive_run_status: its status letter.
+        alive_run_user: whose it is.
+        controller: the process that hosts it.
+        lost_in_seconds: when that run will count as lost if it gives no sign of life.
+        pending: attempts that must be killed or were left behind.
+    """
+
+    is_resumable: bool
+    workflow_status: str
+    alive_workflow_run_id: int | None = None
+    alive_run_status: str = ""
+    alive_run_user: str = ""
+    controller: ProcessIdentity | None = None
+    lost_in_seconds: float = 0
+    pending: list[LiveInstance] = []
+
+
+class InstanceEventsRequest(Struct):
+    """Events of attempts from outside their run: a resume that cleans up behind a dead controller."""
+
+    events: list[InstanceEvent]
+
+
+class InstanceEventsResponse(Struct):
+    """How many of the events changed something."""
+
+    applied: int
+
+
+class ResetTasksRequest(Struct):
+    """Make the tasks of a workflow ready for a new run.
+
+    Attributes:
+        reset_running_jobs: also those whose attempts are alive (cold); false leaves them to be adopted.
+    """
+
+    reset_running_jobs: bool = True
+
+
+class ResetTasksResponse(Struct):
+    """Tasks that were reset, and tasks that were done before."""
+
+    num_reset: int
+    num_done: int
+
+
+class LimitRequest(Struct):
+    """Set a limit of tasks running at once; 0 pauses."""
+
+    max_tasks: int
+    task_template_version_id: int | None = None
+
+
+class LimitResponse(Struct):
+    """The limit in force."""
+
+    max_tasks: int
+
+
+class TaskResourcesIdRequest(Struct):
+    """Give tasks an (adjusted) row of resources."""
+
+    task_ids: list[int]
+    task_resources_id: int
+
+
+class TaskResourcesIdResponse(Struct):
+    """How many tasks were changed."""
+
+    count: int

@@ -1,0 +1,119 @@
+"""What becomes of an attempt and its task when something is told of the attempt."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from jobmon.core import states
+from jobmon.core.states import (
+    BLAMELESS,
+    STALE,
+    TASK,
+    TASK_EVENT_OF_INSTANCE_STATE,
+    TASK_INSTANCE,
+    TASK_INSTANCE_TERMINAL,
+    TASK_TERMINAL,
+    Budget,
+    Cause,
+    TaskEvent,
+    TaskInstanceEvent,
+    TaskInstanceStatus,
+    TaskStatus,
+)
+
+
+@dataclass(slots=True)
+class Attempt:
+    """An attempt and its task, as they are in the database, row locked.
+
+    ``max_infrastructure_losses`` is the server's configuration.
+    """
+
+    task_instance_id: int
+    task_id: int
+    workflow_run_id: int
+    instance_status: TaskInstanceStatus
+    task_status: TaskStatus
+    num_attempts: int
+    max_attempts: int
+    num_infrastructure_losses: int
+    max_infrastructure_losses: int
+
+
+@dataclass(slots=True, frozen=True)
+class Step:
+    """One line of history: an event and the states before and after; ``None`` where nothing changed."""
+
+    event: str
+    instance_from: TaskInstanceStatus | None = None
+    instance_to: TaskInstanceStatus | None = None
+    task_from: TaskStatus | None = None
+    task_to: TaskStatus | None = None
+
+
+@dataclass(slots=True)
+class Verdict:
+    """The outcome of one event.
+
+    Attributes:
+        steps: lines of history; empty when nothing changed.
+        is_live: the attempt may go on.
+        is_illegal: the table knows nothing of this event in this state.
+    """
+
+    steps: list[Step] = field(default_factory=list)
+    is_live: bool = True
+    is_illegal: bool = False
+
+
+def decide(attempt: Attempt, event: TaskInstanceEvent, cause: Cause | None = None) -> Verdict:
+    """Apply one event to ``attempt`` (changed in place) by the tables.
+
+    The attempt of a task that is terminal is void: whatever it says, it ends and the task stays.
+    """
+    before = attempt.instance_status
+    after = states.target(TASK_INSTANCE, before, event)
+    if after is None:
+        return Verdict(is_live=before not in TASK_INSTANCE_TERMINAL, is_illegal=True)
+    if isinstance(after, TaskInstanceStatus) and attempt.task_status in TASK_TERMINAL:
+        after = TaskInstanceStatus.ERROR_FATAL
+    if after is STALE or not isinstance(after, TaskInstanceStatus):
+        return Verdict(is_live=_may_go_on(before))
+    attempt.instance_status = after
+    verdict = Verdict(is_live=_may_go_on(after))
+    task_before = attempt.task_status
+    task_event = TASK_EVENT_OF_INSTANCE_STATE.get(after)
+    task_after = None if task_event is None else states.target(TASK, task_before, task_event)
+    if task_before in TASK_TERMINAL or not isinstance(task_after, TaskStatus):
+        verdict.steps.append(Step(event, before, after))
+        return verdict
+    attempt.task_status = task_after
+    if after is TaskInstanceStatus.INSTANTIATED:
+        attempt.num_attempts += 1
+    verdict.steps.append(Step(event, before, after, task_before, task_after))
+    if task_event is TaskEvent.FAIL:
+        verdict.steps.append(_decide_failed(attempt, cause or Cause.CODE))
+    return verdict
+
+
+def _may_go_on(status: TaskInstanceStatus) -> bool:
+    """Whether a process of an attempt in this state may run."""
+    return status not in TASK_INSTANCE_TERMINAL and status is not TaskInstanceStatus.KILL_SELF
+
+
+def _decide_failed(attempt: Attempt, cause: Cause) -> Step:
+    """Retry, adjust or give up the task of an attempt that failed."""
+    if cause in BLAMELESS:
+        attempt.num_infrastructure_losses += 1
+    budget = Budget(
+        attempt.num_attempts,
+        attempt.max_attempts,
+        attempt.num_infrastructure_losses,
+        attempt.max_infrastructure_losses,
+    )
+    event = states.after_failure(attempt.instance_status, cause, budget)
+    before = attempt.task_status
+    after = states.target(TASK, before, event)
+    assert isinstance(after, TaskStatus), f"{before} has no {event}"
+    attempt.task_status = after
+    return Step(event, task_from=before, task_to=after)

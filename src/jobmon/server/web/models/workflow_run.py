@@ -1,0 +1,33 @@
+"""Workflow runs: one controller's execution of a workflow."""
+
+from __future__ import annotations
+
+from sqlalchemy import ForeignKey, Index, String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from jobmon.server.web.models.base import Base, BigId, BigPrimaryKey, Long, Timestamp
+
+
+class WorkflowRun(Base):
+    """One execution.
+
+    ``heartbeat_date`` is when its next sign of life is due. ``run_key`` is chosen by the client: the same key is the same
+    run. ``controller`` is the JSON of the hosting process's identity. ``last_cursor`` numbers the transactions that
+    changed anything of the run; it is raised inside them.
+    """
+
+    __tablename__ = "workflow_run"
+    __table_args__ = (Index("ix_workflow_run_status_heartbeat", "status", "heartbeat_date"),)
+
+    id: Mapped[BigPrimaryKey]
+    workflow_id: Mapped[int] = mapped_column(BigId, ForeignKey("workflow.id"), index=True)
+    user: Mapped[str] = mapped_column(String(150), index=True)
+    jobmon_version: Mapped[str] = mapped_column(String(150))
+    jobmon_server_version: Mapped[str] = mapped_column(String(150))
+    status: Mapped[str] = mapped_column(String(1), ForeignKey("workflow_run_status.id"))
+    created_date: Mapped[Timestamp]
+    status_date: Mapped[Timestamp]
+    heartbeat_date: Mapped[Timestamp]
+    run_key: Mapped[str] = mapped_column(String(64), unique=True)
+    controller: Mapped[Long]
+    last_cursor: Mapped[int] = mapped_column(BigId, default=0)

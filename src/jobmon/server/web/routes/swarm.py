@@ -1,0 +1,265 @@
+"""Routes of controllers: create a run, report and queue, listen, hand over."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from anyio import to_thread
+from sqlalchemy import Connection
+
+from jobmon.serializers.swarm import (
+    FeedResponse,
+    HeartbeatRequest,
+    InstanceEventsRequest,
+    InstanceEventsResponse,
+    ResetTasksRequest,
+    ResetTasksResponse,
+    ResumableResponse,
+    RunEventsRequest,
+    RunStateResponse,
+    SetResumeRequest,
+    SyncRequest,
+    SyncResponse,
+    TaskResourcesIdRequest,
+    TaskResourcesIdResponse,
+    WorkflowRunRequest,
+    WorkflowRunResponse,
+)
+from jobmon.server.web import dialect
+from jobmon.server.web.store import attempts, feed, resume, runs, sync
+from jobmon.server.web.store.ownership import require_owner
+from jobmon.server.web.wire import RequestContext, WireRouter
+
+router = WireRouter("/swarm")
+
+CONTROLLER = "controller"
+FEED_RECHECK_SECONDS = 2.0
+
+
+@router.route(
+    "POST", "/workflow/{workflow_id}/workflow_run", request=WorkflowRunRequest, response=WorkflowRunResponse
+)
+def workflow_run_create(
+    context: RequestContext, workflow_id: int, message: WorkflowRunRequest
+) -> WorkflowRunResponse:
+    """Create a run of a workflow, unless one is alive."""
+
+    def work(connection: Connection) -> WorkflowRunResponse:
+        now = dialect.utcnow(connection)
+        require_owner(connection, workflow_id, context.user)
+        return runs.run_create_if_none_alive(connection, workflow_id, message, now)
+
+    return context.state.database.retrying_write(work)
+
+
+@router.route(
+    "POST", "/workflow_run/{workflow_run_id}/events", request=RunEventsRequest, response=RunStateResponse
+)
+def workflow_run_events(
+    context: RequestContext, workflow_run_id: int, message: RunEventsRequest
+) -> RunStateResponse:
+    """Apply events to a run and its workflow."""
+
+    def work(connection: Connection) -> RunStateResponse:
+        return runs.run_apply_events(
+            connection,
+            workflow_run_id,
+            message.events,
+            now=dialect.utcnow(connection),
+            actor=CONTROLLER,
+            max_infrastructure_losses=context.state.max_infrastructure_losses,
+        )
+
+    state = context.state.database.retrying_write(work)
+    context.state.feed.notify([workflow_run_id])
+    return state
+
+
+@router.route(
+    "POST", "/workflow_run/{workflow_run_id}/heartbeat", request=HeartbeatRequest, response=RunStateResponse
+)
+def workflow_run_heartbeat(
+    context: RequestContext, workflow_run_id: int, message: HeartbeatRequest
+) -> RunStateResponse:
+    """Note a controller's sign of life."""
+
+    def work(connection: Connection) -> RunStateResponse:
+        now = dialect.utcnow(connection)
+        seconds = message.next_report_increment
+        if message.covers_instances:
+            attempts.attempts_extend_reports(connection, workflow_run_id, now, seconds)
+        return runs.run_heartbeat_if_alive(connection, workflow_run_id, now, seconds)
+
+    return context.state.database.retrying_write(work)
+
+
+@router.route("POST", "/workflow_run/{workflow_run_id}/sync", request=SyncRequest, response=SyncResponse)
+def workflow_run_sync(context: RequestContext, workflow_run_id: int, message: SyncRequest) -> SyncResponse:
+    """Take events of attempts, then create new batches, in one transaction."""
+
+    def work(connection: Connection) -> SyncResponse:
+        return sync.run_sync(
+            connection,
+            workflow_run_id,
+            message,
+            now=dialect.utcnow(connection),
+            actor=CONTROLLER,
+            max_infrastructure_losses=context.state.max_infrastructure_losses,
+        )
+
+    return context.state.database.retrying_write(work)
+
+
+@router.route("GET", "/workflow_run/{workflow_run_id}/feed", response=FeedResponse)
+async def workflow_run_feed(
+    context: RequestContext,
+    workflow_run_id: int,
+    after: int = 0,
+    wait_seconds: float = 0,
+    known_status: str = "",
+) -> FeedResponse:
+    """What others than its controller changed of a run after a cursor; waits until there is something."""
+    state = context.state
+    deadline = time.monotonic() + min(wait_seconds, 60)
+    event = state.feed.listen(workflow_run_id)
+
+    def look() -> FeedResponse | None:
+        with state.database.read() as connection:
+            return feed.run_changes_after(connection, workflow_run_id, after, known_status, CONTROLLER)
+
+    def look_at_all() -> FeedResponse:
+        with state.database.read() as connection:
+            return feed.run_feed(connection, workflow_run_id, after, CONTROLLER)
+
+    try:
+        while True:
+            event.clear()
+            found = await to_thread.run_sync(look, limiter=state.limiter)
+            remaining = deadline - time.monotonic()
+            if found is not None:
+                return found
+            if remaining <= 0 or state.is_closing:
+                return await to_thread.run_sync(look_at_all, limiter=state.limiter)
+            await state.feed.wait(workflow_run_id, event, min(remaining, FEED_RECHECK_SECONDS))
+            state.touch()
+    except asyncio.CancelledError:
+        raise
+    finally:
+        state.feed.forget(workflow_run_id, event)
+
+
+@router.route(
+    "POST", "/workflow/{workflow_id}/set_resume", request=SetResumeRequest, response=ResumableResponse
+)
+def workflow_set_resume(
+    context: RequestContext, workflow_id: int, message: SetResumeRequest
+) -> ResumableResponse:
+    """Order the alive run to hand over; end it where its controller is dead."""
+    return _order_resume(context, workflow_id, message)
+
+
+@router.route("POST", "/workflow/{workflow_id}/stop", request=SetResumeRequest, response=ResumableResponse)
+def workflow_stop(context: RequestContext, workflow_id: int, message: SetResumeRequest) -> ResumableResponse:
+    """End the alive run and kill what it runs; the same order as a cold resume, without a successor."""
+    return _order_resume(context, workflow_id, message)
+
+
+def _order_resume(context: RequestContext, workflow_id: int, message: SetResumeRequest) -> ResumableResponse:
+    cold = message.reset_running_jobs
+
+    def work(connection: Connection) -> ResumableResponse:
+        now = dialect.utcnow(connection)
+        require_owner(connection, workflow_id, context.user)
+        resume.workflow_order_resume(
+            connection,
+            workflow_id,
+            cold=cold,
+            dead_workflow_run_ids=message.dead_workflow_run_ids,
+            now=now,
+            actor=f"user:{context.user}",
+            losses=context.state.max_infrastructure_losses,
+        )
+        return resume.workflow_resumable(connection, workflow_id, now, cold)
+
+    answer = context.state.database.retrying_write(work)
+    if answer.alive_workflow_run_id is not None:
+        context.state.feed.notify([answer.alive_workflow_run_id])
+    return answer
+
+
+@router.route("GET", "/workflow/{workflow_id}/is_resumable", response=ResumableResponse)
+def workflow_is_resumable(context: RequestContext, workflow_id: int, cold: bool = True) -> ResumableResponse:
+    """Whether a workflow can be resumed now, and what stands in the way."""
+    with context.state.database.read() as connection:
+        now = dialect.utcnow(connection)
+        return resume.workflow_resumable(connection, workflow_id, now, cold)
+
+
+@router.route(
+    "POST",
+    "/workflow/{workflow_id}/task_instance_events",
+    request=InstanceEventsRequest,
+    response=InstanceEventsResponse,
+)
+def workflow_task_instance_events(
+    context: RequestContext, workflow_id: int, message: InstanceEventsRequest
+) -> InstanceEventsResponse:
+    """Take events of attempts whose controller is gone, from who cleans up behind it."""
+
+    def work(connection: Connection) -> InstanceEventsResponse:
+        require_owner(connection, workflow_id, context.user)
+        live = {instance.task_instance_id for instance in resume.live_attempts(connection, workflow_id)}
+        applied = attempts.attempts_apply_events(
+            connection,
+            [event for event in message.events if event.task_instance_id in live],
+            now=dialect.utcnow(connection),
+            actor=f"user:{context.user}",
+            max_infrastructure_losses=context.state.max_infrastructure_losses,
+        )
+        return InstanceEventsResponse(applied.num_changed)
+
+    return context.state.database.retrying_write(work)
+
+
+@router.route(
+    "POST",
+    "/workflow_run/{workflow_run_id}/reset_tasks",
+    request=ResetTasksRequest,
+    response=ResetTasksResponse,
+)
+def workflow_run_reset_tasks(
+    context: RequestContext, workflow_run_id: int, message: ResetTasksRequest
+) -> ResetTasksResponse:
+    """Make the tasks that are not done ready for this run; a hot one adopts what lives."""
+
+    def work(connection: Connection) -> ResetTasksResponse:
+        return resume.run_take_tasks(
+            connection,
+            workflow_run_id,
+            adopt=not message.reset_running_jobs,
+            now=dialect.utcnow(connection),
+            actor=CONTROLLER,
+        )
+
+    return context.state.database.retrying_write(work)
+
+
+@router.route(
+    "POST",
+    "/workflow_run/{workflow_run_id}/task_resources",
+    request=TaskResourcesIdRequest,
+    response=TaskResourcesIdResponse,
+)
+def workflow_run_task_resources(
+    context: RequestContext, workflow_run_id: int, message: TaskResourcesIdRequest
+) -> TaskResourcesIdResponse:
+    """Point tasks at another row of resources; the rows themselves never change."""
+
+    def work(connection: Connection) -> TaskResourcesIdResponse:
+        workflow_id = runs.run_workflow_id(connection, workflow_run_id)
+        return TaskResourcesIdResponse(
+            sync.tasks_set_resources(connection, workflow_id, message.task_ids, message.task_resources_id)
+        )
+
+    return context.state.database.retrying_write(work)

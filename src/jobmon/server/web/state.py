@@ -1,0 +1,93 @@
+"""What the routes of one server process share. Nothing in it that another process could not rebuild."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import defaultdict
+from collections.abc import Iterable
+
+from anyio import CapacityLimiter
+
+from jobmon.core.configuration import JobmonConfig
+from jobmon.server.web.database import Database
+from jobmon.server.web.group_commit import GroupCommit
+
+
+class FeedNotifier:
+    """Wakes the long polls of a run when another than its controller changed something."""
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._waiting: dict[int, set[asyncio.Event]] = defaultdict(set)
+
+    def notify(self, workflow_run_ids: Iterable[int]) -> None:
+        """Wake who waits for these runs; called from any thread, after the commit."""
+        loop, ids = self._loop, list(workflow_run_ids)
+        if loop is not None and not loop.is_closed() and ids:
+            loop.call_soon_threadsafe(self._wake, ids)
+
+    def _wake(self, workflow_run_ids: list[int]) -> None:
+        for run_id in workflow_run_ids:
+            for event in self._waiting.get(run_id, ()):
+                event.set()
+
+    def wake_all(self) -> None:
+        """End every long poll; called on the loop, when the server closes."""
+        self._wake(list(self._waiting))
+
+    async def wait(self, workflow_run_id: int, event: asyncio.Event, timeout_seconds: float) -> None:
+        """Wait until the run changes or the time is over; ``event`` was registered by ``listen``."""
+        try:
+            await asyncio.wait_for(event.wait(), timeout_seconds)
+        except TimeoutError:
+            pass
+
+    def listen(self, workflow_run_id: int) -> asyncio.Event:
+        """Register before looking at the database, so that nothing falls between."""
+        self._loop = asyncio.get_running_loop()
+        event = asyncio.Event()
+        self._waiting[workflow_run_id].add(event)
+        return event
+
+    def forget(self, workflow_run_id: int, event: asyncio.Event) -> None:
+        """End what ``listen`` began."""
+        waiting = self._waiting.get(workflow_run_id, set())
+        waiting.discard(event)
+        if not waiting:
+            self._waiting.pop(workflow_run_id, None)
+
+
+class ServerState:
+    """Database, feed and configuration of one server process.
+
+    Args:
+        config: the configuration.
+        database: where everything is kept.
+    """
+
+    def __init__(self, config: JobmonConfig, database: Database) -> None:
+        self.config = config
+        self.database = database
+        self.feed = FeedNotifier()
+        self.max_infrastructure_losses = config.get_int("task", "max_infrastructure_losses")
+        self.group_commit = GroupCommit(database, self.feed.notify, self.max_infrastructure_losses)
+        self.last_used = time.monotonic()
+        self.is_closing = False
+        self._limiter: CapacityLimiter | None = None
+
+    @property
+    def limiter(self) -> CapacityLimiter:
+        """Bounds the requests worked on at once."""
+        if self._limiter is None:
+            self._limiter = CapacityLimiter(16)
+        return self._limiter
+
+    def close(self) -> None:
+        """Answer the long polls and begin no new ones."""
+        self.is_closing = True
+        self.feed.wake_all()
+
+    def touch(self) -> None:
+        """Note that the server is in use."""
+        self.last_used = time.monotonic()

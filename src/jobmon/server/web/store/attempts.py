@@ -1,0 +1,326 @@
+"""Events of attempts: the one path by which task instances and tasks change while a workflow runs."""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, insert, select, update
+
+from jobmon.core.instance_event import InstanceEvent
+from jobmon.core.states import (
+    TASK_INSTANCE_LIVE,
+    TaskInstanceEvent,
+    TaskInstanceStatus,
+    TaskStatus,
+)
+from jobmon.server.web import dialect
+from jobmon.server.web.fsm.task import Attempt, Step, decide
+from jobmon.server.web.models import Task, TaskHistory, TaskInstance, TaskInstanceErrorLog, WorkflowRun
+
+logger = logging.getLogger("jobmon.server")
+
+CHUNK = 1000
+DESCRIPTION_CHARACTERS = 20_000
+
+_instance = TaskInstance.__table__
+_task = Task.__table__
+
+_DETAILS = (
+    "nodename",
+    "process_group_id",
+    "distributor_id",
+    "stdout",
+    "stderr",
+    "stdout_log",
+    "stderr_log",
+    "exit_code",
+    "wallclock",
+    "maxrss",
+    "cpu",
+    "io",
+    "cause",
+)
+_EMPTY = (None, "", 0)
+_MAY_BE_ZERO = frozenset({"stdout_log", "stderr_log", "exit_code", "wallclock", "maxrss", "cpu", "io"})
+
+
+@dataclass
+class Applied:
+    """What a batch of events did.
+
+    Attributes:
+        attempts: every attempt named, as it is now.
+        changed_tasks: those whose task changed.
+        stop: attempts that may not go on.
+        illegal: events the tables know nothing of.
+        unknown: attempts that do not exist.
+        cursors: new cursor of each run that was touched.
+        num_changed: events that changed something.
+    """
+
+    attempts: dict[int, Attempt] = field(default_factory=dict)
+    changed_tasks: dict[int, Attempt] = field(default_factory=dict)
+    stop: set[int] = field(default_factory=set)
+    illegal: list[InstanceEvent] = field(default_factory=list)
+    unknown: list[int] = field(default_factory=list)
+    cursors: dict[int, int] = field(default_factory=dict)
+    num_changed: int = 0
+
+
+def runs_lock(connection: Connection, workflow_run_ids: Iterable[int]) -> dict[int, int]:
+    """Lock runs in the order of their ids; the cursor of each."""
+    ids = sorted(set(workflow_run_ids))
+    statement = (
+        select(WorkflowRun.id, WorkflowRun.last_cursor).where(WorkflowRun.id.in_(ids)).order_by(WorkflowRun.id)
+    )
+    return dict(connection.execute(dialect.lock_rows(connection, statement)).tuples().all())
+
+
+def runs_advance_cursor(connection: Connection, workflow_run_ids: Iterable[int]) -> dict[int, int]:
+    """Raise the cursor of runs, inside the transaction that changes them; the new cursors."""
+    ids = sorted(set(workflow_run_ids))
+    cursors = runs_lock(connection, ids)
+    if ids:
+        connection.execute(
+            update(WorkflowRun).where(WorkflowRun.id.in_(ids)).values(last_cursor=WorkflowRun.last_cursor + 1)
+        )
+    return {run_id: cursor + 1 for run_id, cursor in cursors.items()}
+
+
+def attempts_load(
+    connection: Connection, task_instance_ids: Iterable[int], max_infrastructure_losses: int
+) -> dict[int, Attempt]:
+    """Attempts with their tasks, locked."""
+    loaded: dict[int, Attempt] = {}
+    ids = sorted(set(task_instance_ids))
+    for start in range(0, len(ids), CHUNK):
+        statement = (
+            select(
+                TaskInstance.id,
+                TaskInstance.task_id,
+                TaskInstance.workflow_run_id,
+                TaskInstance.status,
+                Task.status,
+                Task.num_attempts,
+                Task.max_attempts,
+                Task.num_infrastructure_losses,
+            )
+            .join(Task, Task.id == TaskInstance.task_id)
+            .where(TaskInstance.id.in_(ids[start : start + CHUNK]))
+            .order_by(TaskInstance.id)
+        )
+        for row in connection.execute(dialect.lock_rows(connection, statement)):
+            loaded[row[0]] = Attempt(
+                row[0],
+                row[1],
+                row[2],
+                TaskInstanceStatus(row[3]),
+                TaskStatus(row[4]),
+                row[5],
+                row[6],
+                row[7],
+                max_infrastructure_losses,
+            )
+    return loaded
+
+
+def attempts_apply_events(
+    connection: Connection,
+    events: Sequence[InstanceEvent],
+    *,
+    now: datetime,
+    actor: str,
+    max_infrastructure_losses: int,
+) -> Applied:
+    """Apply events to attempts and their tasks; late ones change nothing, and every event may come twice.
+
+    Args:
+        connection: a write transaction.
+        events: in the order in which they happened.
+        now: time of the database.
+        actor: who told.
+        max_infrastructure_losses: budget of losses that are not a task's fault.
+    """
+    applied = Applied()
+    run_ids = _runs_of(connection, {event.task_instance_id for event in events})
+    applied.cursors = runs_lock(connection, run_ids)
+    applied.attempts = attempts_load(
+        connection, (event.task_instance_id for event in events), max_infrastructure_losses
+    )
+    writer = _Writer(connection, now, actor)
+    for event in events:
+        attempt = applied.attempts.get(event.task_instance_id)
+        if attempt is None:
+            applied.unknown.append(event.task_instance_id)
+            continue
+        verdict = decide(attempt, event.event, event.cause)
+        if verdict.is_illegal:
+            applied.illegal.append(event)
+            logger.warning(
+                "task instance %d is %s: event %s is illegal there and was ignored",
+                event.task_instance_id,
+                attempt.instance_status.name,
+                event.event,
+            )
+        if not verdict.is_live:
+            applied.stop.add(event.task_instance_id)
+        if verdict.steps:
+            applied.num_changed += 1
+            writer.note(attempt, event, verdict.steps)
+            if any(step.task_to is not None for step in verdict.steps):
+                applied.changed_tasks[attempt.task_id] = attempt
+        elif verdict.is_live and event.next_report_increment:
+            writer.note_alive(event)
+    applied.cursors = {**applied.cursors, **writer.flush()}
+    return applied
+
+
+def _runs_of(connection: Connection, task_instance_ids: set[int]) -> set[int]:
+    ids, found = sorted(task_instance_ids), set()
+    for start in range(0, len(ids), CHUNK):
+        chunk = ids[start : start + CHUNK]
+        found.update(
+            connection.scalars(
+                select(TaskInstance.workflow_run_id).where(TaskInstance.id.in_(chunk)).distinct()
+            )
+        )
+    return found
+
+
+class _Writer:
+    """Collects the changes of a batch and writes them with a handful of statements."""
+
+    def __init__(self, connection: Connection, now: datetime, actor: str) -> None:
+        self.connection, self.now, self.actor = connection, now, actor
+        self.instances: dict[int, dict[str, Any]] = defaultdict(dict)
+        self.attempts: dict[int, Attempt] = {}
+        self.touched_tasks: set[int] = set()
+        self.history: list[tuple[Attempt, Step]] = []
+        self.errors: list[dict[str, Any]] = []
+
+    def note(self, attempt: Attempt, event: InstanceEvent, steps: Sequence[Step]) -> None:
+        values = self.instances[attempt.task_instance_id]
+        values["status"] = attempt.instance_status.value
+        values["status_date"] = self.now
+        if event.event is TaskInstanceEvent.LAUNCH:
+            values["submitted_date"] = self.now
+        self._details(values, event)
+        self.attempts[attempt.task_instance_id] = attempt
+        self.history.extend((attempt, step) for step in steps)
+        if any(step.task_to is not None for step in steps):
+            self.touched_tasks.add(attempt.task_instance_id)
+        if event.description:
+            self.errors.append(
+                {
+                    "task_instance_id": attempt.task_instance_id,
+                    "error_time": self.now,
+                    "description": event.description[-DESCRIPTION_CHARACTERS:],
+                }
+            )
+
+    def note_alive(self, event: InstanceEvent) -> None:
+        values = self.instances[event.task_instance_id]
+        values["report_by_date"] = self.now + timedelta(seconds=event.next_report_increment)
+
+    def _details(self, values: dict[str, Any], event: InstanceEvent) -> None:
+        for name in _DETAILS:
+            value = getattr(event, name)
+            if value is not None and (value not in _EMPTY or name in _MAY_BE_ZERO):
+                values[name] = value
+        if event.next_report_increment:
+            values["report_by_date"] = self.now + timedelta(seconds=event.next_report_increment)
+
+    def flush(self) -> dict[int, int]:
+        cursors = runs_advance_cursor(
+            self.connection, {attempt.workflow_run_id for attempt, _ in self.history}
+        )
+        update_by_id(self.connection, _instance, self.instances)
+        update_by_id(
+            self.connection,
+            _task,
+            {
+                attempt.task_id: {
+                    "status": attempt.task_status.value,
+                    "status_date": self.now,
+                    "num_attempts": attempt.num_attempts,
+                    "num_infrastructure_losses": attempt.num_infrastructure_losses,
+                }
+                for attempt in (self.attempts[i] for i in self.touched_tasks)
+            },
+        )
+        history_append(self.connection, self.history, cursors, self.now, self.actor)
+        if self.errors:
+            self.connection.execute(insert(TaskInstanceErrorLog), self.errors)
+        return cursors
+
+
+def update_by_id(connection: Connection, table: Any, values_by_id: Mapping[int, Mapping[str, Any]]) -> None:
+    """Update rows by id, one statement for all rows that set the same columns."""
+    groups: dict[tuple[str, ...], list[dict[str, Any]]] = defaultdict(list)
+    for row_id in sorted(values_by_id):
+        values = values_by_id[row_id]
+        groups[tuple(sorted(values))].append({"row_id": row_id, **{f"new_{k}": v for k, v in values.items()}})
+    for columns, rows in groups.items():
+        statement = (
+            update(table)
+            .where(table.c.id == bindparam("row_id"))
+            .values({name: bindparam(f"new_{name}") for name in columns})
+        )
+        connection.execute(statement, rows)
+
+
+def history_append(
+    connection: Connection,
+    lines: Sequence[tuple[Attempt, Step]],
+    cursors: Mapping[int, int],
+    now: datetime,
+    actor: str,
+) -> None:
+    """Append lines of history."""
+    if not lines:
+        return
+    connection.execute(
+        insert(TaskHistory),
+        [
+            {
+                "workflow_run_id": attempt.workflow_run_id,
+                "cursor": cursors.get(attempt.workflow_run_id, 0),
+                "task_id": attempt.task_id,
+                "task_instance_id": attempt.task_instance_id,
+                "event": step.event,
+                "instance_from": step.instance_from,
+                "instance_to": step.instance_to,
+                "task_from": step.task_from,
+                "task_to": step.task_to,
+                "occurred_at": now,
+                "actor": actor,
+            }
+            for attempt, step in lines
+        ],
+    )
+
+
+def attempts_extend_reports(
+    connection: Connection, workflow_run_id: int, now: datetime, seconds: float
+) -> None:
+    """Note a sign of life for all live attempts of a run: those a local cluster runs inside its controller."""
+    connection.execute(
+        update(TaskInstance)
+        .where(TaskInstance.workflow_run_id == workflow_run_id, TaskInstance.status.in_(TASK_INSTANCE_LIVE))
+        .values(report_by_date=now + timedelta(seconds=seconds))
+    )
+
+
+def attempts_live(connection: Connection, workflow_run_id: int) -> list[tuple[int, TaskInstanceStatus]]:
+    """Live attempts of a run with their states."""
+    rows = connection.execute(
+        select(TaskInstance.id, TaskInstance.status)
+        .where(TaskInstance.workflow_run_id == workflow_run_id, TaskInstance.status.in_(TASK_INSTANCE_LIVE))
+        .order_by(TaskInstance.id)
+    )
+    return [(row[0], TaskInstanceStatus(row[1])) for row in rows]

@@ -1,0 +1,158 @@
+"""Batches: the attempts of tasks of one array that ask for the same resources."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, insert, select, update
+
+from jobmon.core.states import (
+    TASK,
+    TASK_INSTANCE_LIVE,
+    TaskEvent,
+    TaskInstanceEvent,
+    TaskInstanceStatus,
+    TaskStatus,
+    sources,
+)
+from jobmon.serializers.swarm import BatchRequest, BatchResponse
+from jobmon.server.web import dialect
+from jobmon.server.web.fsm.task import Attempt, Step, decide
+from jobmon.server.web.models import Task, TaskInstance
+from jobmon.server.web.store.attempts import CHUNK, history_append
+
+_QUEUEABLE = frozenset(sources(TASK, TaskEvent.QUEUE))
+
+
+def batch_queue_if_ready(
+    connection: Connection,
+    workflow_run_id: int,
+    workflow_id: int,
+    batch: BatchRequest,
+    *,
+    cursor: int,
+    now: datetime,
+    actor: str,
+) -> BatchResponse:
+    """Create the attempts of a batch; tasks that cannot be queued are left out.
+
+    A batch that exists is answered as it was created: sent twice, it is created once.
+    """
+    created = _batch_read(connection, workflow_run_id, batch)
+    if created is not None:
+        return created
+    tasks = _tasks_load(connection, workflow_id, batch.task_ids)
+    steps = {task_id: step for step, task_id in enumerate(batch.task_ids)}
+    ready = [row for row in tasks if TaskStatus(row.status) in _QUEUEABLE]
+    ids = dialect.allocate_ids(connection, TaskInstance.__table__, len(ready))  # type: ignore[arg-type]
+    attempts: list[Attempt] = []
+    history: list[tuple[Attempt, Step]] = []
+    for task_instance_id, row in zip(ids, ready, strict=True):
+        before = TaskStatus(row.status)
+        attempt = Attempt(
+            task_instance_id,
+            row.id,
+            workflow_run_id,
+            TaskInstanceStatus.QUEUED,
+            TaskStatus.QUEUED,
+            row.num_attempts,
+            row.max_attempts,
+            0,
+            0,
+        )
+        attempts.append(attempt)
+        queued = Step(TaskEvent.QUEUE, None, TaskInstanceStatus.QUEUED, before, TaskStatus.QUEUED)
+        history.append((attempt, queued))
+        history.extend((attempt, step) for step in decide(attempt, TaskInstanceEvent.INSTANTIATE).steps)
+    _attempts_insert(connection, attempts, batch, steps, now)
+    _tasks_mark(connection, attempts, batch.task_resources_id, now)
+    history_append(connection, history, {workflow_run_id: cursor}, now, actor)
+    return BatchResponse(
+        batch.array_id,
+        batch.batch_num,
+        [attempt.task_id for attempt in attempts],
+        [attempt.task_instance_id for attempt in attempts],
+        [steps[attempt.task_id] for attempt in attempts],
+        [row.name for row in ready],
+        [row.command for row in ready],
+    )
+
+
+def _batch_read(connection: Connection, workflow_run_id: int, batch: BatchRequest) -> BatchResponse | None:
+    rows = connection.execute(
+        select(TaskInstance.task_id, TaskInstance.id, TaskInstance.array_step_id, Task.name, Task.command)
+        .join(Task, Task.id == TaskInstance.task_id)
+        .where(
+            TaskInstance.array_id == batch.array_id,
+            TaskInstance.array_batch_num == batch.batch_num,
+            TaskInstance.workflow_run_id == workflow_run_id,
+            TaskInstance.status.in_(TASK_INSTANCE_LIVE),
+        )
+        .order_by(TaskInstance.array_step_id)
+    ).all()
+    if not rows:
+        return None
+    columns: list[list[Any]] = [list(column) for column in zip(*rows, strict=True)]
+    return BatchResponse(batch.array_id, batch.batch_num, *columns)
+
+
+def _tasks_load(connection: Connection, workflow_id: int, task_ids: Sequence[int]) -> list[Any]:
+    """Tasks of the batch, locked, in the order of the batch."""
+    rows: dict[int, Any] = {}
+    for start in range(0, len(task_ids), CHUNK):
+        chunk = task_ids[start : start + CHUNK]
+        statement = (
+            select(Task.id, Task.status, Task.name, Task.command, Task.num_attempts, Task.max_attempts)
+            .where(Task.id.in_(chunk), Task.workflow_id == workflow_id)
+            .order_by(Task.id)
+        )
+        rows.update((row.id, row) for row in connection.execute(dialect.lock_rows(connection, statement)))
+    return [rows[task_id] for task_id in dict.fromkeys(task_ids) if task_id in rows]
+
+
+def _attempts_insert(
+    connection: Connection,
+    attempts: Sequence[Attempt],
+    batch: BatchRequest,
+    steps: dict[int, int],
+    now: datetime,
+) -> None:
+    if attempts:
+        connection.execute(
+            insert(TaskInstance),
+            [
+                {
+                    "id": attempt.task_instance_id,
+                    "workflow_run_id": attempt.workflow_run_id,
+                    "array_id": batch.array_id,
+                    "task_id": attempt.task_id,
+                    "task_resources_id": batch.task_resources_id,
+                    "array_batch_num": batch.batch_num,
+                    "array_step_id": steps[attempt.task_id],
+                    "status": attempt.instance_status.value,
+                    "submitted_date": now,
+                    "status_date": now,
+                }
+                for attempt in attempts
+            ],
+        )
+
+
+def _tasks_mark(
+    connection: Connection, attempts: Sequence[Attempt], task_resources_id: int, now: datetime
+) -> None:
+    """Set-based: every task of a batch goes the same way."""
+    ids = [attempt.task_id for attempt in attempts]
+    for start in range(0, len(ids), CHUNK):
+        connection.execute(
+            update(Task)
+            .where(Task.id.in_(ids[start : start + CHUNK]))
+            .values(
+                status=attempts[0].task_status.value,
+                status_date=now,
+                num_attempts=Task.num_attempts + 1,
+                task_resources_id=task_resources_id,
+            )
+        )

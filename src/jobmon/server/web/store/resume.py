@@ -1,0 +1,239 @@
+"""Resume: order a run to hand over, see what stands in the way, make the tasks ready again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, func, insert, literal, select, update
+
+from jobmon.core.process_identity import ProcessIdentity
+from jobmon.core.states import (
+    TASK,
+    TASK_INSTANCE_LIVE,
+    WORKFLOW_RUN,
+    WORKFLOW_RUN_ALIVE,
+    TaskEvent,
+    TaskInstanceStatus,
+    TaskStatus,
+    WorkflowRunEvent,
+    WorkflowRunStatus,
+    sources,
+)
+from jobmon.serializers.swarm import LiveInstance, ResetTasksResponse, ResumableResponse
+from jobmon.server.web.models import (
+    Cluster,
+    Queue,
+    Task,
+    TaskHistory,
+    TaskInstance,
+    TaskResources,
+    WorkflowRun,
+)
+from jobmon.server.web.store.runs import run_apply_event, run_end_attempts, run_workflow_id, workflow_lock
+
+
+def workflow_order_resume(
+    connection: Connection,
+    workflow_id: int,
+    *,
+    cold: bool,
+    dead_workflow_run_ids: Sequence[int],
+    now: datetime,
+    actor: str,
+    losses: int,
+) -> None:
+    """Order the alive run to hand over; one whose controller is dead or gave no sign of life in time ends at once."""
+    workflow_lock(connection, workflow_id)
+    order = WorkflowRunEvent.COLD_RESUME if cold else WorkflowRunEvent.HOT_RESUME
+    rows = connection.execute(
+        select(WorkflowRun.id, WorkflowRun.status, WorkflowRun.heartbeat_date).where(
+            WorkflowRun.workflow_id == workflow_id, WorkflowRun.status.in_(WORKFLOW_RUN_ALIVE)
+        )
+    ).all()
+    for run_id, letter, heartbeat_date in rows:
+        status = WorkflowRunStatus(letter)
+        is_lost = run_id in dead_workflow_run_ids or heartbeat_date < now
+        if order in WORKFLOW_RUN[status]:
+            run_apply_event(connection, run_id, order, now=now, actor=actor)
+            run_end_attempts(connection, run_id, now=now, actor=actor, losses=losses, kill=cold)
+        if is_lost:
+            final = WorkflowRunEvent.TERMINATE if order in WORKFLOW_RUN[status] else WorkflowRunEvent.ABORT
+            run_apply_event(connection, run_id, final, now=now, actor=actor)
+
+
+def workflow_resumable(connection: Connection, workflow_id: int, now: datetime, cold: bool) -> ResumableResponse:
+    """Whether a workflow can be resumed now, and what stands in the way.
+
+    Args:
+        connection: a transaction.
+        workflow_id: the workflow.
+        now: time of the database.
+        cold: whether every live attempt stands in the way, or only those ordered to end.
+    """
+    status = workflow_lock(connection, workflow_id)
+    alive = connection.execute(
+        select(
+            WorkflowRun.id,
+            WorkflowRun.status,
+            WorkflowRun.user,
+            WorkflowRun.controller,
+            WorkflowRun.heartbeat_date,
+        ).where(WorkflowRun.workflow_id == workflow_id, WorkflowRun.status.in_(WORKFLOW_RUN_ALIVE))
+    ).first()
+    if alive is None:
+        pending = live_attempts(connection, workflow_id)
+        blocking = [p for p in pending if cold or p.status == TaskInstanceStatus.KILL_SELF]
+        return ResumableResponse(not blocking, status, pending=pending)
+    return ResumableResponse(
+        False,
+        status,
+        alive_workflow_run_id=alive.id,
+        alive_run_status=alive.status,
+        alive_run_user=alive.user,
+        controller=_controller(alive.controller),
+        lost_in_seconds=(alive.heartbeat_date - now).total_seconds(),
+    )
+
+
+def _controller(text: str) -> ProcessIdentity | None:
+    try:
+        return msgspec.json.decode(text, type=ProcessIdentity)
+    except msgspec.DecodeError:
+        return None
+
+
+def live_attempts(connection: Connection, workflow_id: int) -> list[LiveInstance]:
+    """Attempts of a workflow that may still exist on a cluster."""
+    rows = connection.execute(
+        select(
+            TaskInstance.id,
+            TaskInstance.task_id,
+            TaskInstance.workflow_run_id,
+            TaskInstance.status,
+            Cluster.name,
+            TaskInstance.distributor_id,
+            TaskInstance.nodename,
+            TaskInstance.process_group_id,
+            WorkflowRun.run_key,
+        )
+        .join(WorkflowRun, WorkflowRun.id == TaskInstance.workflow_run_id)
+        .join(TaskResources, TaskResources.id == TaskInstance.task_resources_id)
+        .join(Queue, Queue.id == TaskResources.queue_id)
+        .join(Cluster, Cluster.id == Queue.cluster_id)
+        .where(WorkflowRun.workflow_id == workflow_id, TaskInstance.status.in_(TASK_INSTANCE_LIVE))
+        .order_by(TaskInstance.id)
+    )
+    return [
+        LiveInstance(r[0], r[1], r[2], r[3], r[4], r[5] or "", r[6] or "", r[7] or 0, r[8]) for r in rows
+    ]
+
+
+_RESETTABLE = tuple(
+    state for state in sources(TASK, TaskEvent.RELEASE) if state is not TaskStatus.DONE
+)
+
+
+def tasks_reset_if_undone(
+    connection: Connection, workflow_id: int, *, now: datetime, actor: str
+) -> ResetTasksResponse:
+    """Make every task that is not done, and has no live attempt, ready for its first attempt."""
+    workflow_lock(connection, workflow_id)
+    live = (
+        select(TaskInstance.task_id)
+        .join(Task, Task.id == TaskInstance.task_id)
+        .where(Task.workflow_id == workflow_id, TaskInstance.status.in_(TASK_INSTANCE_LIVE))
+    )
+    undone: Any = (Task.workflow_id == workflow_id) & Task.status.in_(_RESETTABLE) & Task.id.not_in(live)
+    _history_from_tasks(connection, undone, TaskEvent.RELEASE, TaskStatus.REGISTERED, now, actor)
+    reset = connection.execute(
+        update(Task)
+        .where(undone)
+        .values(status=TaskStatus.REGISTERED.value, status_date=now)
+        .execution_options(synchronize_session=False)
+    )
+    connection.execute(
+        update(Task)
+        .where(
+            Task.workflow_id == workflow_id,
+            Task.status == TaskStatus.REGISTERED.value,
+            (Task.num_attempts > 0) | (Task.num_infrastructure_losses > 0),
+        )
+        .values(num_attempts=0, num_infrastructure_losses=0)
+    )
+    num_done = connection.scalar(
+        select(func.count())
+        .select_from(Task)
+        .where(Task.workflow_id == workflow_id, Task.status == TaskStatus.DONE.value)
+    )
+    return ResetTasksResponse(reset.rowcount, num_done or 0)
+
+
+def _history_from_tasks(
+    connection: Connection, where: Any, event: TaskEvent, after: TaskStatus, now: datetime, actor: str
+) -> None:
+    """Append one line of history for each task of a condition that is about to change to ``after``."""
+    columns = ["workflow_run_id", "cursor", "task_id", "event", "task_from", "task_to", "occurred_at", "actor"]
+    table = TaskHistory.__table__
+    connection.execute(
+        insert(table).from_select(  # type: ignore[arg-type]
+            columns,
+            select(
+                literal(None, table.c.workflow_run_id.type),
+                literal(0, table.c.cursor.type),
+                Task.id,
+                literal(event.value),
+                Task.status,
+                literal(after.value),
+                literal(now, table.c.occurred_at.type),
+                literal(actor),
+            ).where(where),
+        )
+    )
+
+
+def tasks_set_status(
+    connection: Connection,
+    workflow_id: int,
+    task_ids: Sequence[int],
+    event: TaskEvent,
+    *,
+    now: datetime,
+    actor: str,
+) -> int:
+    """Apply an order of a user (``COMPLETE`` or ``REOPEN``) to tasks of a workflow; how many changed.
+
+    A task that is reopened has all of its attempts before it.
+    """
+    after = TaskStatus.DONE if event is TaskEvent.COMPLETE else TaskStatus.REGISTERED
+    changed = 0
+    for start in range(0, len(task_ids), 1000):
+        where: Any = (
+            (Task.workflow_id == workflow_id)
+            & Task.id.in_(task_ids[start : start + 1000])
+            & Task.status.in_(sources(TASK, event))
+        )
+        _history_from_tasks(connection, where, event, after, now, actor)
+        values: dict[str, Any] = {"status": after.value, "status_date": now}
+        if after is TaskStatus.REGISTERED:
+            values |= {"num_attempts": 0, "num_infrastructure_losses": 0}
+        changed += connection.execute(update(Task).where(where).values(**values)).rowcount
+    return changed
+
+
+def run_take_tasks(
+    connection: Connection, workflow_run_id: int, *, adopt: bool, now: datetime, actor: str
+) -> ResetTasksResponse:
+    """Prepare the tasks of a workflow for a new run, which adopts the attempts that live, where asked to."""
+    workflow_id = run_workflow_id(connection, workflow_run_id)
+    if adopt:
+        ids = [instance.task_instance_id for instance in live_attempts(connection, workflow_id)]
+        for start in range(0, len(ids), 1000):
+            connection.execute(
+                update(TaskInstance)
+                .where(TaskInstance.id.in_(ids[start : start + 1000]))
+                .values(workflow_run_id=workflow_run_id)
+            )
+    return tasks_reset_if_undone(connection, workflow_id, now=now, actor=actor)

@@ -1,0 +1,254 @@
+"""Workflow runs: at most one alive per workflow, decided under the lock of the workflow's row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+import msgspec
+from sqlalchemy import Connection, func, insert, select, update
+
+from jobmon.core import __version__
+from jobmon.core.exceptions import (
+    NotFoundError,
+    WorkflowAlreadyComplete,
+    WorkflowNotResumable,
+)
+from jobmon.core.instance_event import InstanceEvent
+from jobmon.core.states import (
+    TASK_INSTANCE_MAY_RUN,
+    TASK_INSTANCE_NOT_STARTED,
+    WORKFLOW_RUN_ALIVE,
+    WORKFLOW_RUN_TERMINAL,
+    Cause,
+    TaskInstanceEvent,
+    WorkflowRunEvent,
+    WorkflowRunStatus,
+    WorkflowStatus,
+)
+from jobmon.serializers.swarm import RunStateResponse, WorkflowRunRequest, WorkflowRunResponse
+from jobmon.server.web import dialect
+from jobmon.server.web.fsm import workflow_run as fsm
+from jobmon.server.web.models import Array, TaskInstance, Workflow, WorkflowHistory, WorkflowRun
+from jobmon.server.web.store.attempts import attempts_apply_events, attempts_live, runs_advance_cursor
+
+
+def workflow_lock(connection: Connection, workflow_id: int) -> WorkflowStatus:
+    """Lock a workflow's row; its status."""
+    statement = select(Workflow.status).where(Workflow.id == workflow_id)
+    status = connection.scalar(dialect.lock_rows(connection, statement))
+    if status is None:
+        raise NotFoundError(f"There is no workflow {workflow_id}.")
+    return WorkflowStatus(status)
+
+
+def run_workflow_id(connection: Connection, workflow_run_id: int) -> int:
+    """The workflow of a run."""
+    workflow_id = connection.scalar(select(WorkflowRun.workflow_id).where(WorkflowRun.id == workflow_run_id))
+    if workflow_id is None:
+        raise NotFoundError(f"There is no workflow run {workflow_run_id}.")
+    return workflow_id
+
+
+def run_create_if_none_alive(
+    connection: Connection, workflow_id: int, message: WorkflowRunRequest, now: datetime
+) -> WorkflowRunResponse:
+    """Create a run, or find the one of the same key.
+
+    Raises:
+        WorkflowAlreadyComplete: every task is done.
+        WorkflowNotResumable: another run is alive, or the workflow is not registered completely.
+    """
+    status = workflow_lock(connection, workflow_id)
+    found = connection.execute(
+        select(WorkflowRun.id, WorkflowRun.status, WorkflowRun.last_cursor).where(
+            WorkflowRun.run_key == message.run_key
+        )
+    ).first()
+    if found is None:
+        if status is WorkflowStatus.DONE:
+            raise WorkflowAlreadyComplete(f"Every task of workflow {workflow_id} is done already.")
+        _require_none_alive(connection, workflow_id)
+        _require_bound(connection, workflow_id)
+        run_id = _run_insert(connection, workflow_id, message, now)
+        run_apply_event(connection, run_id, WorkflowRunEvent.LINK, now=now, actor=f"user:{message.user}")
+        found = connection.execute(
+            select(WorkflowRun.id, WorkflowRun.status, WorkflowRun.last_cursor).where(WorkflowRun.id == run_id)
+        ).one()
+    last_batch = connection.scalar(
+        select(func.max(TaskInstance.array_batch_num))
+        .join(Array, Array.id == TaskInstance.array_id)
+        .where(Array.workflow_id == workflow_id)
+    )
+    return WorkflowRunResponse(found.id, found.status, (last_batch or 0) + 1, found.last_cursor)
+
+
+def _require_none_alive(connection: Connection, workflow_id: int) -> None:
+    alive = connection.execute(
+        select(WorkflowRun.id, WorkflowRun.user, WorkflowRun.status).where(
+            WorkflowRun.workflow_id == workflow_id, WorkflowRun.status.in_(WORKFLOW_RUN_ALIVE)
+        )
+    ).first()
+    if alive is not None:
+        raise WorkflowNotResumable(
+            f"Workflow {workflow_id} is being run already: run {alive.id} of user {alive.user} is "
+            f"{WorkflowRunStatus(alive.status).name}. Wait for its end, or take it over with run(resume=True)."
+        )
+
+
+def _require_bound(connection: Connection, workflow_id: int) -> None:
+    if connection.scalar(select(Workflow.created_date).where(Workflow.id == workflow_id)) is None:
+        raise WorkflowNotResumable(
+            f"Workflow {workflow_id} is not registered completely; run the script that defines it again."
+        )
+
+
+def _run_insert(
+    connection: Connection, workflow_id: int, message: WorkflowRunRequest, now: datetime
+) -> int:
+    result = connection.execute(
+        insert(WorkflowRun).values(
+            workflow_id=workflow_id,
+            user=message.user[:150],
+            jobmon_version=message.jobmon_version,
+            jobmon_server_version=__version__,
+            status=WorkflowRunStatus.REGISTERED.value,
+            created_date=now,
+            status_date=now,
+            heartbeat_date=now + timedelta(seconds=message.next_report_increment),
+            run_key=message.run_key,
+            controller=msgspec.json.encode(message.controller).decode(),
+            last_cursor=0,
+        )
+    )
+    assert result.inserted_primary_key is not None
+    return int(result.inserted_primary_key[0])
+
+
+def run_apply_event(
+    connection: Connection,
+    workflow_run_id: int,
+    event: WorkflowRunEvent,
+    *,
+    now: datetime,
+    actor: str,
+    max_infrastructure_losses: int = 0,
+) -> RunStateResponse:
+    """Apply one event to a run and its workflow; what still lives of a run that ends is ended with it."""
+    workflow_id = run_workflow_id(connection, workflow_run_id)
+    workflow_status = workflow_lock(connection, workflow_id)
+    statement = select(WorkflowRun.status).where(WorkflowRun.id == workflow_run_id)
+    run_status = WorkflowRunStatus(connection.scalars(dialect.lock_rows(connection, statement)).one())
+    step = fsm.decide(workflow_run_id, run_status, workflow_status, event)
+    if step is None:
+        return RunStateResponse(run_status, workflow_status)
+    cursor = runs_advance_cursor(connection, [workflow_run_id])[workflow_run_id]
+    connection.execute(
+        update(WorkflowRun)
+        .where(WorkflowRun.id == workflow_run_id)
+        .values(status=step.run_to.value, status_date=now)
+    )
+    if step.workflow_to is not step.workflow_from:
+        connection.execute(
+            update(Workflow)
+            .where(Workflow.id == workflow_id)
+            .values(status=step.workflow_to.value, status_date=now)
+        )
+    connection.execute(
+        insert(WorkflowHistory).values(
+            workflow_id=workflow_id,
+            workflow_run_id=workflow_run_id,
+            cursor=cursor,
+            event=event.value,
+            run_from=step.run_from.value,
+            run_to=step.run_to.value,
+            workflow_from=step.workflow_from.value,
+            workflow_to=step.workflow_to.value,
+            occurred_at=now,
+            actor=actor,
+        )
+    )
+    if step.run_to in WORKFLOW_RUN_TERMINAL and step.run_to is not WorkflowRunStatus.TERMINATED:
+        run_end_attempts(
+            connection, workflow_run_id, now=now, actor=actor, losses=max_infrastructure_losses, kill=True
+        )
+    return RunStateResponse(step.run_to, step.workflow_to)
+
+
+def run_apply_events(
+    connection: Connection,
+    workflow_run_id: int,
+    events: Sequence[WorkflowRunEvent],
+    *,
+    now: datetime,
+    actor: str,
+    max_infrastructure_losses: int = 0,
+) -> RunStateResponse:
+    """Apply events one after the other."""
+    state = run_state(connection, workflow_run_id)
+    for event in events:
+        state = run_apply_event(
+            connection,
+            workflow_run_id,
+            event,
+            now=now,
+            actor=actor,
+            max_infrastructure_losses=max_infrastructure_losses,
+        )
+    return state
+
+
+def run_state(connection: Connection, workflow_run_id: int) -> RunStateResponse:
+    """Status letters of a run and of its workflow."""
+    row = connection.execute(
+        select(WorkflowRun.status, Workflow.status.label("workflow_status"))
+        .join(Workflow, Workflow.id == WorkflowRun.workflow_id)
+        .where(WorkflowRun.id == workflow_run_id)
+    ).first()
+    if row is None:
+        raise NotFoundError(f"There is no workflow run {workflow_run_id}.")
+    return RunStateResponse(row.status, row.workflow_status)
+
+
+def run_heartbeat_if_alive(
+    connection: Connection, workflow_run_id: int, now: datetime, seconds: float
+) -> RunStateResponse:
+    """Note a controller's sign of life; the state it has to obey."""
+    connection.execute(
+        update(WorkflowRun)
+        .where(WorkflowRun.id == workflow_run_id, WorkflowRun.status.in_(WORKFLOW_RUN_ALIVE))
+        .values(heartbeat_date=now + timedelta(seconds=seconds))
+    )
+    return run_state(connection, workflow_run_id)
+
+
+def run_end_attempts(
+    connection: Connection, workflow_run_id: int, *, now: datetime, actor: str, losses: int, kill: bool
+) -> None:
+    """End the live attempts of a run by order: those not started at once, the others by KILL_SELF.
+
+    Args:
+        connection: a write transaction.
+        workflow_run_id: the run.
+        now: time of the database.
+        actor: who ordered it.
+        losses: budget of infrastructure losses (unused by orders, part of every decision).
+        kill: false leaves alone what may be running, to be adopted.
+    """
+    events = []
+    for task_instance_id, status in attempts_live(connection, workflow_run_id):
+        if status in TASK_INSTANCE_NOT_STARTED:
+            kind = TaskInstanceEvent.ABORT
+        elif status in TASK_INSTANCE_MAY_RUN and kill:
+            kind = TaskInstanceEvent.KILL
+        else:
+            continue
+        events.append(
+            InstanceEvent(
+                task_instance_id,
+                kind,
+                cause=Cause.ORDERED,
+                description=f"The attempt was ended by order: workflow run {workflow_run_id} ended ({actor}).",
+            )
+        )
+    attempts_apply_events(connection, events, now=now, actor=actor, max_infrastructure_losses=losses)

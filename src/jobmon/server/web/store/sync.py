@@ -1,0 +1,83 @@
+"""A controller's turn: events of attempts, then new batches, in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import Connection, select, update
+
+from jobmon.core.exceptions import NotFoundError
+from jobmon.core.states import WorkflowRunStatus
+from jobmon.serializers.swarm import SyncRequest, SyncResponse, TaskChanges
+from jobmon.server.web import dialect
+from jobmon.server.web.models import Task, WorkflowRun
+from jobmon.server.web.store.attempts import Applied, attempts_apply_events, runs_advance_cursor
+from jobmon.server.web.store.batches import batch_queue_if_ready
+
+MAY_QUEUE = frozenset({WorkflowRunStatus.LAUNCHED, WorkflowRunStatus.RUNNING})
+
+
+def run_sync(
+    connection: Connection,
+    workflow_run_id: int,
+    message: SyncRequest,
+    *,
+    now: datetime,
+    actor: str,
+    max_infrastructure_losses: int,
+) -> SyncResponse:
+    """Apply events and create batches; a run that may not go on queues nothing."""
+    statement = select(WorkflowRun.workflow_id, WorkflowRun.status, WorkflowRun.last_cursor).where(
+        WorkflowRun.id == workflow_run_id
+    )
+    run = connection.execute(dialect.lock_rows(connection, statement)).first()
+    if run is None:
+        raise NotFoundError(f"There is no workflow run {workflow_run_id}.")
+    applied = Applied()
+    if message.events:
+        applied = attempts_apply_events(
+            connection,
+            message.events,
+            now=now,
+            actor=actor,
+            max_infrastructure_losses=max_infrastructure_losses,
+        )
+    cursor = applied.cursors.get(workflow_run_id, run.last_cursor)
+    batches = []
+    if message.batches and WorkflowRunStatus(run.status) in MAY_QUEUE:
+        if cursor == run.last_cursor:
+            cursor = runs_advance_cursor(connection, [workflow_run_id])[workflow_run_id]
+        batches = [
+            batch_queue_if_ready(
+                connection, workflow_run_id, run.workflow_id, batch, cursor=cursor, now=now, actor=actor
+            )
+            for batch in message.batches
+        ]
+    return SyncResponse(
+        run.status, run.last_cursor, cursor, _changes(applied), batches, sorted({*applied.stop, *applied.unknown})
+    )
+
+
+def _changes(applied: Applied) -> TaskChanges:
+    attempts = applied.changed_tasks.values()
+    return TaskChanges(
+        [attempt.task_id for attempt in attempts],
+        "".join(attempt.task_status for attempt in attempts),
+        [attempt.num_attempts for attempt in attempts],
+    )
+
+
+def tasks_set_resources(
+    connection: Connection, workflow_id: int, task_ids: Sequence[int], task_resources_id: int
+) -> int:
+    """Point tasks of a workflow at a row of resources."""
+    changed = 0
+    for start in range(0, len(task_ids), 1000):
+        chunk = task_ids[start : start + 1000]
+        changed += connection.execute(
+            update(Task)
+            .where(Task.id.in_(chunk), Task.workflow_id == workflow_id)
+            .values(task_resources_id=task_resources_id)
+        ).rowcount
+    return changed

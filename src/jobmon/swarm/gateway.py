@@ -1,0 +1,120 @@
+"""What a controller asks of the server, as plain blocking calls."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from jobmon.core import __version__
+from jobmon.core.process_identity import this_process
+from jobmon.core.requester import Requester
+from jobmon.core.states import WorkflowRunEvent
+from jobmon.serializers.define import TaskResourcesItem, TaskResourcesRequest, TaskResourcesResponse
+from jobmon.serializers.swarm import (
+    FeedResponse,
+    HeartbeatRequest,
+    ResetTasksRequest,
+    ResetTasksResponse,
+    RunEventsRequest,
+    RunStateResponse,
+    SerializeSwarmTask,
+    SyncRequest,
+    SyncResponse,
+    TaskResourcesIdRequest,
+    TaskResourcesIdResponse,
+    WorkflowMetadataResponse,
+    WorkflowRunRequest,
+    WorkflowRunResponse,
+)
+
+PAGE_TASKS = 50_000
+
+
+class Gateway:
+    """The server, as one run sees it.
+
+    Args:
+        requester: sends the requests.
+        workflow_id: the workflow.
+    """
+
+    def __init__(self, requester: Requester, workflow_id: int) -> None:
+        self.requester, self.workflow_id = requester, workflow_id
+        self.workflow_run_id = 0
+
+    @property
+    def _run(self) -> str:
+        return f"/swarm/workflow_run/{self.workflow_run_id}"
+
+    @property
+    def _workflow(self) -> str:
+        return f"/swarm/workflow/{self.workflow_id}"
+
+    def create_run(self, run_key: str, user: str, next_report_increment: float) -> WorkflowRunResponse:
+        """Create the run of this controller."""
+        message = WorkflowRunRequest(run_key, user, __version__, this_process(), next_report_increment)
+        answer = self.requester.send("POST", f"{self._workflow}/workflow_run", message, WorkflowRunResponse)
+        self.workflow_run_id = answer.workflow_run_id
+        return answer
+
+    def reset_tasks(self, adopt: bool) -> ResetTasksResponse:
+        """Make the tasks ready for this run."""
+        return self.requester.send(
+            "POST", f"{self._run}/reset_tasks", ResetTasksRequest(not adopt), ResetTasksResponse
+        )
+
+    def metadata(self) -> WorkflowMetadataResponse:
+        """The workflow without its tasks."""
+        return self.requester.send("GET", f"{self._workflow}/metadata", None, WorkflowMetadataResponse)
+
+    def tasks(self) -> Iterator[SerializeSwarmTask]:
+        """All tasks, in pages."""
+        after: int | None = 0
+        while after is not None:
+            params = {"after_task_id": after, "limit": PAGE_TASKS}
+            page = self.requester.send(
+                "GET",
+                f"{self._workflow}/tasks",
+                None,
+                SerializeSwarmTask,
+                params=params,
+                timeout_seconds=120,
+            )
+            yield page
+            after = page.next_task_id
+
+    def run_events(self, events: Sequence[WorkflowRunEvent]) -> RunStateResponse:
+        """Tell what happened to the run."""
+        return self.requester.send(
+            "POST", f"{self._run}/events", RunEventsRequest(list(events)), RunStateResponse
+        )
+
+    def heartbeat(self, next_report_increment: float) -> RunStateResponse:
+        """Give a sign of life."""
+        message = HeartbeatRequest(next_report_increment, covers_instances=True)
+        return self.requester.send("POST", f"{self._run}/heartbeat", message, RunStateResponse)
+
+    def sync(self, message: SyncRequest) -> SyncResponse:
+        """Tell events, ask for batches."""
+        return self.requester.send("POST", f"{self._run}/sync", message, SyncResponse, timeout_seconds=60)
+
+    def feed(self, after: int, known_status: str, wait_seconds: float) -> FeedResponse:
+        """Wait for what others change."""
+        return self.requester.send(
+            "GET",
+            f"{self._run}/feed",
+            None,
+            FeedResponse,
+            params={"after": after, "known_status": known_status, "wait_seconds": wait_seconds},
+            timeout_seconds=wait_seconds + 15,
+        )
+
+    def task_resources(self, items: Sequence[TaskResourcesItem]) -> list[int]:
+        """Ids of resources, stored if they are new."""
+        message = TaskResourcesRequest(list(items))
+        answer = self.requester.send("POST", "/define/task_resources", message, TaskResourcesResponse)
+        return answer.task_resources_ids
+
+    def set_task_resources(self, task_ids: Sequence[int], task_resources_id: int) -> None:
+        """Have tasks ask for other resources."""
+        message = TaskResourcesIdRequest(list(task_ids), task_resources_id)
+        self.requester.send("POST", f"{self._run}/task_resources", message, TaskResourcesIdResponse)

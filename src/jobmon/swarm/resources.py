@@ -1,0 +1,139 @@
+"""What attempts ask for: callables evaluated when a task becomes ready, more after a resource error."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from jobmon.core.cluster import Cluster
+from jobmon.core.constants import TaskResourcesType
+from jobmon.core.exceptions import CallableReturnedInvalidObject
+from jobmon.core.resources import adjust_resources, canonical_resources, scales_from_json
+from jobmon.core.states import TaskStatus
+from jobmon.serializers.define import TaskResourcesItem
+from jobmon.serializers.swarm import TaskChanges, TaskResourcesRow
+from jobmon.swarm.state import SwarmState
+
+
+@dataclass(frozen=True)
+class TaskHooks:
+    """Callables of the script, by task id; the server cannot know them.
+
+    Attributes:
+        compute_resources_callables: called without arguments when the task becomes ready; the dictionary they return is
+            merged over the static resources.
+        resource_scales: the scales of tasks as the script gave them, where the server has only their names.
+    """
+
+    compute_resources_callables: Mapping[int, Callable[[], dict[str, Any]]] = field(default_factory=dict)
+    resource_scales: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
+
+
+class ResourceStore(Protocol):
+    """The part of the gateway that is used here."""
+
+    def task_resources(self, items: list[TaskResourcesItem]) -> list[int]:
+        """Ids of resources, stored if they are new."""
+        ...
+
+
+class ResourceRequests:
+    """Knows what each row of resources asks for, and makes new rows.
+
+    Args:
+        store: registers rows.
+        hooks: callables of the script.
+        cluster: gives the cluster of a name.
+    """
+
+    def __init__(self, store: ResourceStore, hooks: TaskHooks, cluster: Callable[[str], Cluster]) -> None:
+        self._store, self._hooks, self._cluster = store, hooks, cluster
+        self.rows: dict[int, TaskResourcesRow] = {}
+        self._to_adjust: set[int] = set()
+        self._scales: dict[int, Mapping[str, Any]] = {}
+
+    def load(self, rows: Mapping[int, TaskResourcesRow], state: SwarmState) -> None:
+        """Take the rows the workflow has, and have the state tell when tasks with callables become ready."""
+        self.rows = dict(rows)
+        state.watch(self._hooks.compute_resources_callables)
+        self._to_adjust.update(state.tasks_in(TaskStatus.ADJUSTING_RESOURCES))
+
+    def note(self, changes: TaskChanges) -> None:
+        """Remember the tasks that wait for larger resources."""
+        adjusting = TaskStatus.ADJUSTING_RESOURCES
+        for task_id, letter in zip(changes.task_ids, changes.statuses, strict=True):
+            if letter == adjusting:
+                self._to_adjust.add(task_id)
+
+    def has_work(self, state: SwarmState) -> bool:
+        """Whether ``settle`` must come before the next batch."""
+        return bool(self._to_adjust or state.watched_ready)
+
+    def settle(self, state: SwarmState) -> None:
+        """Decide what the next attempts of the tasks concerned ask for. Blocking: runs code of the script.
+
+        Raises:
+            CallableReturnedInvalidObject: a callable returned something else than a dictionary.
+            ValueError: a scale gave no number.
+        """
+        while state.watched_ready:
+            task_id = state.watched_ready.pop()
+            self._set(state, task_id, *self._from_callable(state, task_id))
+        while self._to_adjust:
+            task_id = self._to_adjust.pop()
+            self._set(state, task_id, *self._adjusted(state, task_id))
+
+    def _row_of(self, state: SwarmState, task_id: int) -> TaskResourcesRow:
+        position = state.position(task_id)
+        assert position is not None
+        return self.rows[state.task_resources_ids[position]]
+
+    def _from_callable(
+        self, state: SwarmState, task_id: int
+    ) -> tuple[TaskResourcesRow, str, dict[str, Any], TaskResourcesType]:
+        row = self._row_of(state, task_id)
+        given = self._hooks.compute_resources_callables[task_id]()
+        if not isinstance(given, dict):
+            raise CallableReturnedInvalidObject(
+                f"The compute_resources_callable of task {task_id} returned {given!r}; it must return a dictionary."
+            )
+        merged = {**row.requested_resources, **given}
+        queue_name = str(merged.pop("queue", row.queue_name))
+        queue = self._cluster(row.cluster_name).get_queue(queue_name)
+        coerced = queue.coerce_resources(**canonical_resources(merged))
+        return row, queue_name, coerced, TaskResourcesType.VALIDATED
+
+    def _adjusted(
+        self, state: SwarmState, task_id: int
+    ) -> tuple[TaskResourcesRow, str, dict[str, Any], TaskResourcesType]:
+        row = self._row_of(state, task_id)
+        scales_text, fallback_queues = state.scaling_of(task_id)
+        if task_id not in self._scales:  # iterators go on from attempt to attempt: each task has its own
+            given = self._hooks.resource_scales.get(task_id)
+            scales = scales_from_json(scales_text) if given is None else given
+            self._scales[task_id] = {
+                name: iter(copy.copy(scale)) if hasattr(scale, "__iter__") else scale
+                for name, scale in scales.items()
+            }
+        cluster = self._cluster(row.cluster_name)
+        queues = [cluster.get_queue(name) for name in (row.queue_name, *fallback_queues)]
+        resources, queue = adjust_resources(row.requested_resources, self._scales[task_id], queues)
+        return row, queue.queue_name, resources, TaskResourcesType.ADJUSTED
+
+    def _set(
+        self,
+        state: SwarmState,
+        task_id: int,
+        row: TaskResourcesRow,
+        queue_name: str,
+        resources: dict[str, Any],
+        kind: TaskResourcesType,
+    ) -> None:
+        queue = self._cluster(row.cluster_name).get_queue(queue_name)
+        (row_id,) = self._store.task_resources([TaskResourcesItem(queue.queue_id, kind, resources)])
+        self.rows[row_id] = TaskResourcesRow(
+            row_id, kind, queue.queue_id, queue_name, row.cluster_name, dict(resources)
+        )
+        state.set_resources(task_id, row_id)

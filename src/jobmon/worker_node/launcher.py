@@ -1,0 +1,400 @@
+"""The launcher: a small process that runs commands on this machine for one controller.
+
+Rules
+-----
+1. Standard library only; run as ``python -I -S launcher.py``, never imported by the controller.
+2. Every command is the leader of a session and process group of its own. When it ends, what is left of its group ends.
+3. The launcher is the reaper of orphans (``PR_SET_CHILD_SUBREAPER``), so that a descendant which left the group
+   stays within reach.
+4. When the controller goes away (end of file on stdin), everything ends: first asked by SIGTERM, then by SIGKILL.
+
+Theory of operation
+-------------------
+Both directions are lines of JSON. From the controller: ``{"run": [command…]}``, ``{"kill": [id…]}``. To the controller: a list of
+events a line, each ``{"event": "started" | "ended" | "failed" | "killed", "id": …}``. ``failed`` commands never started;
+``killed`` ones were dropped from the queue before they did. One thread, one ``select``; ends of
+commands arrive as SIGCHLD on a wake-up descriptor. ``wait4`` gives the resources a command and the descendants it
+waited for have used: ``ru_maxrss`` in KiB and ``ru_inblock``/``ru_oublock`` in blocks of 512 bytes (getrusage(2)).
+"""
+
+import ctypes
+import json
+import os
+import select
+import signal
+import sys
+import time
+
+TAIL_CHARACTERS = 10_000
+BLOCK_BYTES = 512
+FLUSH_SECONDS = 0.005
+GRACE_WITHOUT_CONTROLLER_SECONDS = 5.0
+PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
+SHELL = "/bin/sh"
+LOG_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+ID_VARIABLE = b"JOBMON_TASK_INSTANCE_ID="
+# What Python ignores or handles and a command must not inherit.
+DEFAULT_SIGNALS = (
+    signal.SIGPIPE,
+    signal.SIGXFSZ,
+    signal.SIGINT,
+    signal.SIGTERM,
+    signal.SIGHUP,
+    signal.SIGCHLD,
+)
+
+
+class Running:
+    """A command that runs."""
+
+    __slots__ = ("id", "kill_at", "stderr", "stdout", "was_killed", "started")
+
+    def __init__(self, id, stdout, stderr, started):  # noqa: A002
+        self.id, self.stdout, self.stderr, self.started = id, stdout, stderr, started
+        self.kill_at = None
+        self.was_killed = False
+
+
+class Launcher:
+    """Runs commands, a bounded number at once.
+
+    Args:
+        slots: commands run at once.
+        grace_seconds: time between SIGTERM and SIGKILL.
+    """
+
+    def __init__(self, slots, grace_seconds):
+        self.slots, self.grace_seconds = slots, grace_seconds
+        self.queue = []
+        self.next = 0  # position in the queue: popping from the front of a long list is not linear
+        self.running = {}
+        self.events = []
+        self.last_flush = 0.0
+        self.is_closing = False
+        self.environment = {os.fsencode(k): os.fsencode(v) for k, v in os.environ.items()}
+        self.directory = os.getcwd()
+        self.children_file = f"/proc/self/task/{os.getpid()}/children"
+
+    # -- the loop -----------------------------------------------------------------------------------
+    def serve(self):
+        """Work until the controller is gone and every command has ended."""
+        wake_read, wake_write = os.pipe()
+        for descriptor in (wake_read, wake_write):
+            os.set_blocking(descriptor, False)
+        signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.signal(signal.SIGTERM, lambda *_: self.close())
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        os.set_blocking(0, False)
+        pending = b""
+        while True:
+            watched = [wake_read] if self.is_closing else [0, wake_read]
+            ready, _, _ = select.select(watched, [], [], self.timeout())
+            if wake_read in ready:
+                drain(wake_read)
+            if 0 in ready and not self.is_closing:
+                data = read_some(0)
+                if data is None:
+                    self.close()
+                else:
+                    *lines, pending = (pending + data).split(b"\n")
+                    for line in lines:
+                        self.obey(json.loads(line))
+            self.reap()
+            self.kill_overdue()
+            self.start_next()
+            self.flush()
+            if self.is_closing and not self.running:
+                self.kill_orphans()
+                return
+
+    def timeout(self):
+        """Seconds until something is due; ``None`` when nothing is."""
+        due = [r.kill_at for r in self.running.values() if r.kill_at is not None]
+        if self.events:
+            due.append(self.last_flush + FLUSH_SECONDS)
+        return max(0.0, min(due) - time.monotonic()) if due else None
+
+    def obey(self, message):
+        """Carry out one message of the controller."""
+        self.queue.extend(message.get("run", ()))
+        if "kill" in message:
+            self.kill(set(message["kill"]))
+
+    def close(self):
+        """The controller is gone: drop what waits, end what runs."""
+        self.is_closing = True
+        self.grace_seconds = min(self.grace_seconds, GRACE_WITHOUT_CONTROLLER_SECONDS)
+        self.kill({entry["id"] for entry in self.queue[self.next :]} | {r.id for r in self.running.values()})
+
+    # -- starting -----------------------------------------------------------------------------------
+    def start_next(self):
+        """Start what waits, as slots allow."""
+        while len(self.running) < self.slots and self.next < len(self.queue):
+            entry = self.queue[self.next]
+            self.queue[self.next] = None
+            self.next += 1
+            self.start(entry)
+        if self.next > 1000 and self.next * 2 > len(self.queue):
+            del self.queue[: self.next]
+            self.next = 0
+
+    def start(self, entry):
+        """Start one command."""
+        environment = dict(self.environment)
+        for name, value in entry["environment"].items():
+            environment[os.fsencode(name)] = os.fsencode(value)
+        out = err = -1
+        directory = entry.get("working_dir")
+        try:
+            if directory:
+                os.chdir(directory)
+            out = open_log(entry["stdout"])
+            err = open_log(entry["stderr"])
+            started = time.monotonic()
+            pid = os.posix_spawn(
+                SHELL,
+                [SHELL, "-c", entry["command"]],
+                environment,
+                file_actions=[
+                    (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                    (os.POSIX_SPAWN_DUP2, out, 1),
+                    (os.POSIX_SPAWN_DUP2, err, 2),
+                ],
+                setsid=True,
+                setsigmask=(),
+                setsigdef=DEFAULT_SIGNALS,
+            )
+        except (OSError, ValueError) as error:
+            self.events.append({"event": "failed", "id": entry["id"], "reason": describe(error)})
+            return
+        finally:
+            for descriptor in (out, err):
+                if descriptor >= 0:
+                    os.close(descriptor)
+            if directory:
+                os.chdir(self.directory)
+        self.running[pid] = Running(entry["id"], entry["stdout"], entry["stderr"], started)
+        self.events.append({"event": "started", "id": entry["id"], "pid": pid})
+
+    # -- ending -------------------------------------------------------------------------------------
+    def reap(self):
+        """Collect what has ended."""
+        ended = False
+        while True:
+            try:
+                found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            except ChildProcessError:
+                break
+            if found is None:
+                break
+            ended = True
+            pid = found.si_pid
+            running = self.running.pop(pid, None)
+            if running is not None:
+                kill_group(pid, signal.SIGKILL)  # the zombie still holds the id: no other group can be meant
+            _, _, usage = os.wait4(pid, 0)
+            if running is not None:
+                self.report_end(running, found, usage)
+        if ended:
+            self.kill_orphans()
+
+    def report_end(self, running, found, usage):
+        """Tell how a command ended and what it used."""
+        exited = found.si_code == os.CLD_EXITED
+        self.events.append(
+            {
+                "event": "ended",
+                "id": running.id,
+                "exit_code": found.si_status if exited else -found.si_status,
+                "was_killed": running.was_killed,
+                "wallclock": time.monotonic() - running.started,
+                "maxrss": usage.ru_maxrss * 1024,
+                "cpu": usage.ru_utime + usage.ru_stime,
+                "io": (usage.ru_inblock + usage.ru_oublock) * BLOCK_BYTES,
+                "stdout_log": tail(running.stdout),
+                "stderr_log": tail(running.stderr),
+            }
+        )
+
+    def kill(self, ids):
+        """End commands: drop those that wait, ask those that run, make sure later."""
+        kept = []
+        for entry in self.queue[self.next :]:
+            if entry["id"] in ids:
+                self.events.append({"event": "killed", "id": entry["id"]})
+            else:
+                kept.append(entry)
+        self.queue, self.next = kept, 0
+        deadline = time.monotonic() + self.grace_seconds
+        pids = [pid for pid, running in self.running.items() if running.id in ids and running.kill_at is None]
+        families = families_of(pids) if pids else {}
+        for pid in pids:
+            running = self.running[pid]
+            running.kill_at, running.was_killed = deadline, True
+            kill_group(pid, signal.SIGTERM)
+            for descendant in families[pid]:
+                kill_process(descendant, signal.SIGTERM)
+
+    def kill_overdue(self):
+        """End by force what was asked to end and did not."""
+        now = time.monotonic()
+        overdue = [p for p, r in self.running.items() if r.kill_at is not None and r.kill_at <= now]
+        if not overdue:
+            return
+        families = families_of(overdue)
+        for pid in overdue:
+            self.running[pid].kill_at = now + 1.0  # once more, should anything have been born meanwhile
+            for descendant in families[pid]:
+                kill_process(descendant, signal.SIGKILL)
+            kill_group(pid, signal.SIGKILL)
+
+    def kill_orphans(self):
+        """End descendants that left their group and outlived their command; they have become our children."""
+        try:
+            with open(self.children_file, "rb") as file:
+                orphans = {int(pid) for pid in file.read().split()} - self.running.keys()
+        except OSError:
+            return
+        if not orphans:
+            return
+        live = {running.id for running in self.running.values()}
+        for pid in orphans:
+            owner = owner_of(pid)
+            if owner not in live and (owner is not None or not live):
+                for descendant in families_of([pid])[pid]:
+                    kill_process(descendant, signal.SIGKILL)
+                kill_process(pid, signal.SIGKILL)
+
+    # -- telling ------------------------------------------------------------------------------------
+    def flush(self):
+        """Tell the controller what happened; while enough waits to keep busy, a few milliseconds' worth at a time."""
+        if not self.events:
+            return
+        now = time.monotonic()
+        is_busy = len(self.queue) - self.next > self.slots
+        if is_busy and now - self.last_flush < FLUSH_SECONDS:
+            return
+        data = json.dumps(self.events, separators=(",", ":")).encode() + b"\n"
+        self.events.clear()
+        self.last_flush = now
+        try:
+            while data:
+                data = data[os.write(1, data) :]
+        except BrokenPipeError:
+            if not self.is_closing:
+                self.close()
+
+
+def read_some(descriptor):
+    """What can be read now; ``None`` at the end of the file."""
+    try:
+        return os.read(descriptor, 1 << 20) or None
+    except BlockingIOError:
+        return b""
+
+
+def drain(descriptor):
+    """Empty a wake-up pipe."""
+    try:
+        while os.read(descriptor, 4096):
+            pass
+    except BlockingIOError:
+        pass
+
+
+def open_log(path):
+    """Open a log file for writing, with its directory."""
+    try:
+        return os.open(path, LOG_FLAGS, 0o666)
+    except FileNotFoundError:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        return os.open(path, LOG_FLAGS, 0o666)
+
+
+def describe(error):
+    """An error in words, with the file it is about."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+    return str(error)
+
+
+def tail(path):
+    """The last characters of a log file; bytes that are not UTF-8 are replaced."""
+    try:
+        with open(path, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            if not size:
+                return ""
+            file.seek(max(0, size - 4 * TAIL_CHARACTERS))
+            data = file.read(4 * TAIL_CHARACTERS)
+    except OSError:
+        return ""
+    if size > len(data):  # the cut may lie inside a character
+        while data and data[0] & 0xC0 == 0x80:
+            data = data[1:]
+    return data.decode("utf-8", "replace")[-TAIL_CHARACTERS:]
+
+
+def kill_group(pid, number):
+    """Signal a process group, if there still is one."""
+    try:
+        os.killpg(pid, number)
+    except (ProcessLookupError, PermissionError):
+        pass
+
+
+def kill_process(pid, number):
+    """Signal a process, if there still is one."""
+    try:
+        os.kill(pid, number)
+    except (ProcessLookupError, PermissionError):
+        pass
+
+
+def families_of(pids):
+    """All descendants of each process, by one look at /proc."""
+    children = {}
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                with open(f"/proc/{name}/stat", "rb") as file:
+                    parent = int(file.read().rpartition(b")")[2].split()[1])
+            except (OSError, IndexError, ValueError):
+                continue
+            children.setdefault(parent, []).append(int(name))
+    families = {}
+    for pid in pids:
+        found, todo = [], [pid]
+        while todo:
+            born = children.get(todo.pop(), [])
+            found.extend(born)
+            todo.extend(born)
+        families[pid] = found
+    return families
+
+
+def owner_of(pid):
+    """Task instance a process belongs to, by its environment; ``None`` when it does not say."""
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            for variable in file.read().split(b"\0"):
+                if variable.startswith(ID_VARIABLE):
+                    return int(variable[len(ID_VARIABLE) :])
+    except (OSError, ValueError):
+        pass
+    return None
+
+
+def main():
+    """Serve the controller on stdin and stdout; arguments: slots, grace in seconds."""
+    try:
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    except (OSError, AttributeError):
+        pass  # not Linux: descendants that leave their group are out of reach
+    Launcher(int(sys.argv[1]), float(sys.argv[2])).serve()
+
+
+if __name__ == "__main__":
+    main()
