@@ -136,6 +136,10 @@ def main() -> int:
         print(f"To go on where it ended:  {script} --resume")
         print(f"To run everything anew:   {script} --new")
         return 1
+    except KeyboardInterrupt:
+        print("Interrupted; what was done is kept.")
+        print(f"To go on where it ended:  {script} --resume")
+        return 130
 
     print(f"Workflow {workflow.workflow_id} ended with status {status} after {status.elapsed_time:.1f} s.")
     if status == "D":

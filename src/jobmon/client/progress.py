@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from jobmon.swarm.controller import Progress
 
 QUIET_SECONDS = 2.0
-"""Registration that takes no longer is not mentioned."""
+"""Registration that takes no longer is not mentioned, and lines in a file are at least so far apart."""
 
 LINE_SECONDS = 10.0
 """In a file there is at most one line in this time, unless much has happened."""
@@ -88,7 +88,7 @@ class LineDisplay:
     def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
         self._stream, self._clock = stream, clock
         self._last_at = 0.0
-        self._last_ended = 0
+        self._last_ended: int | None = None
 
     def start(self, headline: str) -> None:
         """Write the first line."""
@@ -98,9 +98,12 @@ class LineDisplay:
     def update(self, progress: Progress) -> None:
         """Write a line when enough time has passed or enough has happened since the last one."""
         ended = progress.done + progress.failed
-        has_moved = ended - self._last_ended >= max(1, progress.total * LINE_FRACTION)
-        is_due = self._clock() - self._last_at >= LINE_SECONDS and ended != self._last_ended
-        if (has_moved or is_due) and ended < progress.total:
+        if self._last_ended is None:
+            self._last_ended = ended
+        since = self._clock() - self._last_at
+        has_moved = since >= QUIET_SECONDS and ended - self._last_ended >= progress.total * LINE_FRACTION
+        is_due = since >= LINE_SECONDS
+        if (has_moved or is_due) and self._last_ended < ended < progress.total:
             self._last_at, self._last_ended = self._clock(), ended
             say(self._stream, f"  {counts(progress)}, {duration(progress.elapsed_seconds)}")
 

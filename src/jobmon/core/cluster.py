@@ -112,7 +112,9 @@ class Cluster:
             wire = next((queue for queue in self._bound.queues if queue.name == queue_name), None)
             if wire is None:
                 problem = f"has no queue '{queue_name}'" if queue_name else "has several queues; name one"
-                raise UnknownQueueError(f"Cluster '{self.cluster_name}' {problem}. Queues: {', '.join(names)}.")
+                raise UnknownQueueError(
+                    f"Cluster '{self.cluster_name}' {problem}. Queues: {', '.join(names)}."
+                )
             self._queues[queue_name] = self._type.cluster_queue_class(wire.id, wire.name, wire.parameters)
         return self._queues[queue_name]
 

@@ -1,6 +1,7 @@
 """The interface between Jobmon and a cluster; a plugin implements these three classes.
 
-A plugin is a module ``jobmon.plugins.<cluster type>`` (or one registered under the entry point group ``jobmon.plugins``) with the functions
+A plugin is a module ``jobmon.plugins.<cluster type>`` (or one registered under the entry point group
+``jobmon.plugins``) with the functions
 ``get_cluster_queue_class()``, ``get_cluster_distributor_class()`` and ``get_cluster_worker_node_class()``.
 
 There are two kinds of clusters. A *batch* cluster takes jobs (``submit_…``) whose commands are wrapped by the worker
@@ -188,7 +189,9 @@ class ClusterDistributor(ABC):
         """
         raise ClusterError(f"Cluster {self._cluster_name} keeps no records of jobs.")
 
-    def submit_to_batch_distributor(self, command: str, name: str, requested_resources: dict[str, Any]) -> str:
+    def submit_to_batch_distributor(
+        self, command: str, name: str, requested_resources: dict[str, Any]
+    ) -> str:
         """Submit one job; the id the cluster gave it."""
         raise ClusterError(f"Cluster {self._cluster_name} takes no jobs.")
 
@@ -205,7 +208,7 @@ class ClusterDistributor(ABC):
         batch_number: int | None = None,
     ) -> str:
         """Command line that runs the wrapper for one attempt, or for an element of a batch."""
-        from jobmon.core import __version__  # noqa: PLC0415
+        from jobmon.core import __version__
 
         if task_instance_id is not None:
             what = f"worker_node_job --task_instance_id {task_instance_id}"

@@ -20,7 +20,7 @@ def plugin_module(cluster_type_name: str) -> ModuleType:
         UnknownClusterError: no plugin of that name is installed.
         AttributeError: the plugin lacks one of the three functions.
     """
-    import jobmon.plugins  # noqa: PLC0415 - a namespace package; other wheels add to it
+    import jobmon.plugins
 
     installed = {module.name for module in pkgutil.iter_modules(jobmon.plugins.__path__)}
     registered = {point.name: point for point in entry_points(group="jobmon.plugins")}

@@ -136,7 +136,9 @@ KEYS: tuple[Key, ...] = (
         ("login_landing_page_uri", "", "Where a login ends."),
         ("admin_group", "", "Members may change every workflow."),
     ),
-    *_keys("cors", ("allowed_origins", "http://localhost:3000,http://localhost:3001", "Origins of browsers.")),
+    *_keys(
+        "cors", ("allowed_origins", "http://localhost:3000,http://localhost:3001", "Origins of browsers.")
+    ),
     *_keys(
         "reaper",
         ("poll_interval_minutes", 5, "Minutes between two looks for lost runs."),
@@ -223,7 +225,7 @@ def default_config_file() -> str:
 
 def read_config_file(path: str) -> dict[str, dict[str, Any]]:
     """Sections of a YAML configuration file."""
-    import yaml  # noqa: PLC0415 - read only where a file exists
+    import yaml
 
     try:
         content = yaml.safe_load(Path(path).expanduser().read_text(encoding="utf-8")) or {}
@@ -244,19 +246,23 @@ class JobmonConfig:
         dict_config: ``{section: {key: value}}``, stronger than everything else.
     """
 
-    def __init__(self, filepath: str = "", dict_config: Mapping[str, Mapping[str, Any]] | None = None) -> None:
+    def __init__(
+        self, filepath: str = "", dict_config: Mapping[str, Mapping[str, Any]] | None = None
+    ) -> None:
         self.filepath = filepath or default_config_file()
         self._file: dict[tuple[str, str], Any] = {}
         self._explicit: dict[tuple[str, str], Any] = {}
         if self.filepath:
-            for section, values in read_config_file(self.filepath).items():
-                self._load(self._file, section, _expand(values), self.filepath)
+            for section, content in read_config_file(self.filepath).items():
+                self._load(self._file, section, _expand(content), self.filepath)
         for section, values in (dict_config or {}).items():
             self._load(self._explicit, section, values, "dict_config")
         self._warn_of_unknown_environment()
 
     @staticmethod
-    def _load(store: dict[tuple[str, str], Any], section: str, values: Mapping[str, Any], origin: str) -> None:
+    def _load(
+        store: dict[tuple[str, str], Any], section: str, values: Mapping[str, Any], origin: str
+    ) -> None:
         if section not in _SECTIONS:
             warnings.warn(f"{origin}: unknown configuration section {section} (ignored)", stacklevel=3)
         for name, value in _flatten(section, values, origin):
@@ -363,7 +369,7 @@ class JobmonConfig:
         Without any file, ``~/.jobmon/config.yaml`` is written. The file is readable by its owner only, for it may
         hold passwords.
         """
-        import yaml  # noqa: PLC0415 - written rarely
+        import yaml
 
         target = Path(filepath or self.filepath or "~/.jobmon/config.yaml").expanduser()
         content: dict[str, Any] = {}

@@ -127,7 +127,9 @@ def exclusive_lock(path: Path, timeout_seconds: float, what: str) -> Iterator[No
                 break
             except BlockingIOError:
                 if time.monotonic() > deadline:
-                    raise LocalServerError(f"{what} did not become free within {timeout_seconds:.0f} s.") from None
+                    raise LocalServerError(
+                        f"{what} did not become free within {timeout_seconds:.0f} s."
+                    ) from None
                 time.sleep(0.02)
             except OSError as error:
                 raise LocalServerError(f"{path} cannot be locked ({error.strerror}). {_REMEDY}") from error

@@ -70,7 +70,7 @@ class ErrorBody(msgspec.Struct):
     request_id: str = ""
 
 
-class _Unanswered(Exception):  # noqa: N818 - an internal signal to the retry loop
+class _Unanswered(Exception):
     """The request may have failed on the way."""
 
 
@@ -142,7 +142,7 @@ class Requester:
             return cls(service_url.rstrip("/") + prefix, token=token, **limits)  # type: ignore[arg-type]
 
         def locate() -> Address:
-            from jobmon.core.local_server import find_or_start  # noqa: PLC0415 - only where one is used
+            from jobmon.core.local_server import find_or_start
 
             record = find_or_start(config)
             return Address(record.url + prefix, record.token)
@@ -244,7 +244,10 @@ class Requester:
         tenacious: bool,
     ) -> tuple[int, bytes]:
         request_id = uuid.uuid4().hex
-        attempt = lambda: self._try_once(method, path, content, params, timeout_seconds, request_id)  # noqa: E731
+
+        def attempt() -> tuple[int, bytes]:
+            return self._try_once(method, path, content, params, timeout_seconds, request_id)
+
         try:
             return attempt()
         except _Unanswered as error:
@@ -253,7 +256,7 @@ class Requester:
         return self._retry(attempt, path)
 
     def _retry(self, attempt: Callable[[], tuple[int, bytes]], path: str) -> tuple[int, bytes]:
-        import tenacity  # noqa: PLC0415 - needed only when something failed
+        import tenacity
 
         initial = 1.0 if self._locate is None else 0.05  # a local server is started by the next try itself
         retrying = tenacity.Retrying(
@@ -320,15 +323,17 @@ class Requester:
 
 
 def _is_transport_error(error: Exception) -> bool:
-    import httpx  # noqa: PLC0415
+    import httpx
 
     return isinstance(error, httpx.TransportError | OSError)
 
 
 def _default_client() -> httpx.Client:
-    import httpx  # noqa: PLC0415 - a tenth of a second, paid at the first request only
+    import httpx
 
-    return httpx.Client(trust_env=False, limits=httpx.Limits(max_keepalive_connections=8, keepalive_expiry=60))
+    return httpx.Client(
+        trust_env=False, limits=httpx.Limits(max_keepalive_connections=8, keepalive_expiry=60)
+    )
 
 
 _cached_user: str | None = None

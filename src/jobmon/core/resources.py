@@ -12,7 +12,7 @@ import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any
+from typing import Any, TypeGuard
 
 from jobmon.core.cluster_protocol import ClusterQueue
 from jobmon.core.exceptions import InvalidMemoryFormat, InvalidMemoryUnit
@@ -66,7 +66,7 @@ def memory_to_gib(value: Any) -> int:
         raise InvalidMemoryFormat(
             f"Memory {value!r} is neither a number of GiB nor a text such as 8G or 500M."
         )
-    return int(math.ceil(value))
+    return math.ceil(value)
 
 
 def runtime_to_seconds(value: Any) -> int:
@@ -95,7 +95,7 @@ def runtime_to_seconds(value: Any) -> int:
             f"Run time {value!r} is neither a number of seconds, nor HH:MM:SS, nor amounts with units "
             "such as 2h or 90 minutes."
         )
-    return int(math.ceil(value))
+    return math.ceil(value)
 
 
 def canonical_resources(resources: Mapping[str, Any]) -> dict[str, Any]:
@@ -235,5 +235,5 @@ def scales_from_json(text: str) -> dict[str, Scale]:
     return scales
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: Any) -> TypeGuard[int | float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

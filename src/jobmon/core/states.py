@@ -69,7 +69,7 @@ class TaskStatus(StrEnum):
     """States of a task; the value is the id stored in the database."""
 
     REGISTERED = "G"
-    REGISTERING = "G"  # noqa: PIE796 - the name older scripts use for the same state
+    REGISTERING = "G"
     QUEUED = "Q"
     INSTANTIATING = "I"
     LAUNCHED = "O"
@@ -218,10 +218,9 @@ WORKFLOW: Final[WorkflowTable] = {
     _W.ABORTED: {_WE.REGISTER: _W.REGISTERING, _WE.FINISH: _W.DONE, _WE.ABORT: STALE},
 }
 
-_RUN_ENDED: Final[Mapping[WorkflowRunEvent, WorkflowRunStatus | _Stale]] = {
-    event: STALE
-    for event in (_RE.FINISH, _RE.FAIL, _RE.STOP, _RE.ABORT, _RE.COLD_RESUME, _RE.HOT_RESUME, _RE.TERMINATE)
-}
+_RUN_ENDED: Final[Mapping[WorkflowRunEvent, WorkflowRunStatus | _Stale]] = dict.fromkeys(
+    (_RE.FINISH, _RE.FAIL, _RE.STOP, _RE.ABORT, _RE.COLD_RESUME, _RE.HOT_RESUME, _RE.TERMINATE), STALE
+)
 
 _RUN_OBEYS: Final[Mapping[WorkflowRunEvent, WorkflowRunStatus | _Stale]] = {
     _RE.FAIL: _R.ERROR,
@@ -296,9 +295,7 @@ TASK: Final[TaskTable] = {
     _T.ERROR_FATAL: {_TE.RELEASE: _T.REGISTERED, _TE.REOPEN: _T.REGISTERED, _TE.COMPLETE: _T.DONE},
 }
 
-_INSTANCE_ENDED: Final[Mapping[TaskInstanceEvent, TaskInstanceStatus | _Stale]] = {
-    event: STALE for event in _IE
-}
+_INSTANCE_ENDED: Final[Mapping[TaskInstanceEvent, TaskInstanceStatus | _Stale]] = dict.fromkeys(_IE, STALE)
 
 _INSTANCE_LIVE: Final[Mapping[TaskInstanceEvent, TaskInstanceStatus | _Stale]] = {
     _IE.KILL: _I.KILL_SELF,

@@ -64,7 +64,7 @@ def _daemon(send: int) -> None:
     except (JobmonError, OSError, ImportError) as error:
         logger.error("the local server cannot go on: %s", error, exc_info=True)
         _tell(ready, str(error))
-    except Exception as error:  # noqa: BLE001 - outermost: the reason goes to the log and to who waits
+    except Exception as error:
         logger.exception("the local server failed")
         _tell(ready, f"{type(error).__name__}: {error}")
     finally:
@@ -141,7 +141,9 @@ def serve(config: JobmonConfig, files: LocalServerFiles, ready: BinaryIO) -> Non
             state.close()
             super().handle_exit(sig, frame)
 
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    # asyncio switches Nagle's algorithm off only where it sees that the protocol is TCP
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     listener.bind(("127.0.0.1", 0))
     listener.listen(512)
     server = Server(

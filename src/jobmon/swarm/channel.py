@@ -37,7 +37,8 @@ class Channel:
             try:
                 result = function()
             except BaseException as error:  # noqa: BLE001 - handed to who waits
-                _settle(loop, future, lambda: future.set_exception(error))
+                failure = error  # the name `error` ends with this block
+                _settle(loop, future, lambda: future.set_exception(failure))
             else:
                 _settle(loop, future, lambda: future.set_result(result))
 
@@ -49,9 +50,7 @@ class Channel:
         self._calls.put(None)
 
 
-def _settle(
-    loop: asyncio.AbstractEventLoop, future: asyncio.Future[Any], settle: Callable[[], None]
-) -> None:
+def _settle(loop: asyncio.AbstractEventLoop, future: asyncio.Future[Any], settle: Callable[[], None]) -> None:
     def if_awaited() -> None:
         if not future.done():
             settle()

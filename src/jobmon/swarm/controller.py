@@ -2,11 +2,11 @@
 
 Theory of operation
 -------------------
-The controller has a thread with an asyncio loop. Three things happen there. The *turn* (``_drive``) collects what the clusters
-reported and what became ready, and tells and asks the server in one request (``sync``); only after the answer is a
-downstream task launched, so nothing runs before its upstreams' success is recorded. The *heartbeat* keeps the run alive. The *feed* long-polls for
-what others change: an order to stop, a limit, a task set by hand. A turn is taken at once while slots stand empty, and
-a little later while the cluster is busy, so that many small tasks share a request.
+The controller has a thread with an asyncio loop. Three things happen there. The *turn* (``_drive``) collects what the
+clusters reported and what became ready, and tells and asks the server in one request (``sync``); only after the answer
+is a downstream task launched, so nothing runs before its upstreams' success is recorded. The *heartbeat* keeps the run
+alive. The *feed* long-polls for what others change: an order to stop, a limit, a task set by hand. A turn is taken at
+once while slots stand empty, and a little later while the cluster is busy, so that many small tasks share a request.
 
 All decisions are in :mod:`jobmon.swarm.state`; what is lost here with the process is rebuilt from the server.
 """
@@ -207,7 +207,9 @@ class Controller:
         for name in {row.cluster_name for row in metadata.task_resources}:
             plugin = self._cluster(name).get_distributor()
             if not plugin.capabilities.runs_commands:
-                raise ClusterError(f"Cluster {name} takes jobs of a batch system; this Jobmon cannot drive it yet.")
+                raise ClusterError(
+                    f"Cluster {name} takes jobs of a batch system; this Jobmon cannot drive it yet."
+                )
             self._local[name] = LocalAttempts(
                 plugin, self.workflow_id, self.workflow_run_id, self._run_key, self._log_directory()
             )
@@ -224,7 +226,11 @@ class Controller:
 
     def _log_directory(self) -> Path:
         configured = str(self._config.get("task", "log_directory"))
-        base = Path(configured).expanduser() if configured else LocalServerFiles.from_config(self._config).task_logs
+        base = (
+            Path(configured).expanduser()
+            if configured
+            else LocalServerFiles.from_config(self._config).task_logs
+        )
         return base / f"workflow_{self.workflow_id}"
 
     # -- the thread -------------------------------------------------------------------------------------
@@ -296,7 +302,7 @@ class Controller:
 
     async def _decide_batches(self, channel: Channel, state: SwarmState) -> list[Batch]:
         """Batches that fit what the clusters want now."""
-        if not state.has_ready or self._reports and not self._is_urgent():
+        if not state.has_ready or (self._reports and not self._is_urgent()):
             return []
         if self._resources.has_work(state):
             await channel.call(lambda: self._resources.settle(state))
@@ -408,12 +414,12 @@ class Controller:
             if events:
                 await asyncio.wait_for(channel.call(lambda: self._gateway.sync(SyncRequest(events))), 10)
             if self._run_status not in WORKFLOW_RUN_TERMINAL:
-                final = (
-                    WorkflowRunEvent.TERMINATE if self._run_status in _ORDERED else WorkflowRunEvent.FAIL
-                )
+                final = WorkflowRunEvent.TERMINATE if self._run_status in _ORDERED else WorkflowRunEvent.FAIL
                 await asyncio.wait_for(channel.call(lambda: self._gateway.run_events([final])), 10)
         except (JobmonError, TimeoutError) as second:
-            error.add_note(f"The server could not be told that workflow run {self.workflow_run_id} ended: {second}")
+            error.add_note(
+                f"The server could not be told that workflow run {self.workflow_run_id} ended: {second}"
+            )
 
     # -- beside the turns -------------------------------------------------------------------------------
     def _take_reports(self, events: Sequence[InstanceEvent]) -> None:

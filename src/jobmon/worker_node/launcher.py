@@ -17,6 +17,8 @@ commands arrive as SIGCHLD on a wake-up descriptor. ``wait4`` gives the resource
 waited for have used: ``ru_maxrss`` in KiB and ``ru_inblock``/``ru_oublock`` in blocks of 512 bytes (getrusage(2)).
 """
 
+from __future__ import annotations
+
 import ctypes
 import json
 import os
@@ -24,6 +26,13 @@ import select
 import signal
 import sys
 import time
+
+TYPE_CHECKING = False  # importing typing would cost a third of the start
+if TYPE_CHECKING:
+    import resource
+    from typing import Any
+
+    Entry = dict[str, Any]
 
 TAIL_CHARACTERS = 10_000
 BLOCK_BYTES = 512
@@ -47,11 +56,11 @@ DEFAULT_SIGNALS = (
 class Running:
     """A command that runs."""
 
-    __slots__ = ("id", "kill_at", "stderr", "stdout", "was_killed", "started")
+    __slots__ = ("id", "kill_at", "started", "stderr", "stdout", "was_killed")
 
-    def __init__(self, id, stdout, stderr, started):  # noqa: A002
+    def __init__(self, id: int, stdout: str, stderr: str, started: float) -> None:
         self.id, self.stdout, self.stderr, self.started = id, stdout, stderr, started
-        self.kill_at = None
+        self.kill_at: float | None = None
         self.was_killed = False
 
 
@@ -63,12 +72,12 @@ class Launcher:
         grace_seconds: time between SIGTERM and SIGKILL.
     """
 
-    def __init__(self, slots, grace_seconds):
+    def __init__(self, slots: int, grace_seconds: float) -> None:
         self.slots, self.grace_seconds = slots, grace_seconds
-        self.queue = []
+        self.queue: list[Entry] = []
         self.next = 0  # position in the queue: popping from the front of a long list is not linear
-        self.running = {}
-        self.events = []
+        self.running: dict[int, Running] = {}
+        self.events: list[dict[str, object]] = []
         self.last_flush = 0.0
         self.is_closing = False
         self.environment = {os.fsencode(k): os.fsencode(v) for k, v in os.environ.items()}
@@ -76,7 +85,7 @@ class Launcher:
         self.children_file = f"/proc/self/task/{os.getpid()}/children"
 
     # -- the loop -----------------------------------------------------------------------------------
-    def serve(self):
+    def serve(self) -> None:
         """Work until the controller is gone and every command has ended."""
         wake_read, wake_write = os.pipe()
         for descriptor in (wake_read, wake_write):
@@ -109,38 +118,37 @@ class Launcher:
                 self.kill_orphans()
                 return
 
-    def timeout(self):
+    def timeout(self) -> float | None:
         """Seconds until something is due; ``None`` when nothing is."""
         due = [r.kill_at for r in self.running.values() if r.kill_at is not None]
         if self.events:
             due.append(self.last_flush + FLUSH_SECONDS)
         return max(0.0, min(due) - time.monotonic()) if due else None
 
-    def obey(self, message):
+    def obey(self, message: Entry) -> None:
         """Carry out one message of the controller."""
         self.queue.extend(message.get("run", ()))
         if "kill" in message:
             self.kill(set(message["kill"]))
 
-    def close(self):
+    def close(self) -> None:
         """The controller is gone: drop what waits, end what runs."""
         self.is_closing = True
         self.grace_seconds = min(self.grace_seconds, GRACE_WITHOUT_CONTROLLER_SECONDS)
         self.kill({entry["id"] for entry in self.queue[self.next :]} | {r.id for r in self.running.values()})
 
     # -- starting -----------------------------------------------------------------------------------
-    def start_next(self):
+    def start_next(self) -> None:
         """Start what waits, as slots allow."""
         while len(self.running) < self.slots and self.next < len(self.queue):
             entry = self.queue[self.next]
-            self.queue[self.next] = None
             self.next += 1
             self.start(entry)
         if self.next > 1000 and self.next * 2 > len(self.queue):
             del self.queue[: self.next]
             self.next = 0
 
-    def start(self, entry):
+    def start(self, entry: Entry) -> None:
         """Start one command."""
         environment = dict(self.environment)
         for name, value in entry["environment"].items():
@@ -179,7 +187,7 @@ class Launcher:
         self.events.append({"event": "started", "id": entry["id"], "pid": pid})
 
     # -- ending -------------------------------------------------------------------------------------
-    def reap(self):
+    def reap(self) -> None:
         """Collect what has ended."""
         ended = False
         while True:
@@ -200,7 +208,7 @@ class Launcher:
         if ended:
             self.kill_orphans()
 
-    def report_end(self, running, found, usage):
+    def report_end(self, running: Running, found: os.waitid_result, usage: resource.struct_rusage) -> None:
         """Tell how a command ended and what it used."""
         exited = found.si_code == os.CLD_EXITED
         self.events.append(
@@ -218,7 +226,7 @@ class Launcher:
             }
         )
 
-    def kill(self, ids):
+    def kill(self, ids: set[int]) -> None:
         """End commands: drop those that wait, ask those that run, make sure later."""
         kept = []
         for entry in self.queue[self.next :]:
@@ -237,7 +245,7 @@ class Launcher:
             for descendant in families[pid]:
                 kill_process(descendant, signal.SIGTERM)
 
-    def kill_overdue(self):
+    def kill_overdue(self) -> None:
         """End by force what was asked to end and did not."""
         now = time.monotonic()
         overdue = [p for p, r in self.running.items() if r.kill_at is not None and r.kill_at <= now]
@@ -250,7 +258,7 @@ class Launcher:
                 kill_process(descendant, signal.SIGKILL)
             kill_group(pid, signal.SIGKILL)
 
-    def kill_orphans(self):
+    def kill_orphans(self) -> None:
         """End descendants that left their group and outlived their command; they have become our children."""
         try:
             with open(self.children_file, "rb") as file:
@@ -268,7 +276,7 @@ class Launcher:
                 kill_process(pid, signal.SIGKILL)
 
     # -- telling ------------------------------------------------------------------------------------
-    def flush(self):
+    def flush(self) -> None:
         """Tell the controller what happened; while enough waits to keep busy, a few milliseconds' worth at a time."""
         if not self.events:
             return
@@ -287,7 +295,7 @@ class Launcher:
                 self.close()
 
 
-def read_some(descriptor):
+def read_some(descriptor: int) -> bytes | None:
     """What can be read now; ``None`` at the end of the file."""
     try:
         return os.read(descriptor, 1 << 20) or None
@@ -295,7 +303,7 @@ def read_some(descriptor):
         return b""
 
 
-def drain(descriptor):
+def drain(descriptor: int) -> None:
     """Empty a wake-up pipe."""
     try:
         while os.read(descriptor, 4096):
@@ -304,7 +312,7 @@ def drain(descriptor):
         pass
 
 
-def open_log(path):
+def open_log(path: str) -> int:
     """Open a log file for writing, with its directory."""
     try:
         return os.open(path, LOG_FLAGS, 0o666)
@@ -313,14 +321,14 @@ def open_log(path):
         return os.open(path, LOG_FLAGS, 0o666)
 
 
-def describe(error):
+def describe(error: Exception) -> str:
     """An error in words, with the file it is about."""
     if isinstance(error, OSError) and error.strerror:
         return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
     return str(error)
 
 
-def tail(path):
+def tail(path: str) -> str:
     """The last characters of a log file; bytes that are not UTF-8 are replaced."""
     try:
         with open(path, "rb") as file:
@@ -337,7 +345,7 @@ def tail(path):
     return data.decode("utf-8", "replace")[-TAIL_CHARACTERS:]
 
 
-def kill_group(pid, number):
+def kill_group(pid: int, number: int) -> None:
     """Signal a process group, if there still is one."""
     try:
         os.killpg(pid, number)
@@ -345,7 +353,7 @@ def kill_group(pid, number):
         pass
 
 
-def kill_process(pid, number):
+def kill_process(pid: int, number: int) -> None:
     """Signal a process, if there still is one."""
     try:
         os.kill(pid, number)
@@ -353,9 +361,9 @@ def kill_process(pid, number):
         pass
 
 
-def families_of(pids):
+def families_of(pids: list[int]) -> dict[int, list[int]]:
     """All descendants of each process, by one look at /proc."""
-    children = {}
+    children: dict[int, list[int]] = {}
     for name in os.listdir("/proc"):
         if name.isdigit():
             try:
@@ -364,9 +372,10 @@ def families_of(pids):
             except (OSError, IndexError, ValueError):
                 continue
             children.setdefault(parent, []).append(int(name))
-    families = {}
+    families: dict[int, list[int]] = {}
     for pid in pids:
-        found, todo = [], [pid]
+        found: list[int] = []
+        todo = [pid]
         while todo:
             born = children.get(todo.pop(), [])
             found.extend(born)
@@ -375,7 +384,7 @@ def families_of(pids):
     return families
 
 
-def owner_of(pid):
+def owner_of(pid: int) -> int | None:
     """Task instance a process belongs to, by its environment; ``None`` when it does not say."""
     try:
         with open(f"/proc/{pid}/environ", "rb") as file:
@@ -387,7 +396,7 @@ def owner_of(pid):
     return None
 
 
-def main():
+def main() -> None:
     """Serve the controller on stdin and stdout; arguments: slots, grace in seconds."""
     try:
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)

@@ -109,7 +109,9 @@ class MultiprocessDistributor(ClusterDistributor):
                 argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
             )
         except OSError as error:
-            raise ClusterError(f"The launcher of cluster {self.cluster_name} cannot be started: {error}") from error
+            raise ClusterError(
+                f"The launcher of cluster {self.cluster_name} cannot be started: {error}"
+            ) from error
         self._reader = threading.Thread(
             target=self._read, args=(self._launcher,), name="jobmon-launcher", daemon=True
         )

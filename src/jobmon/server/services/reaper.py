@@ -30,6 +30,7 @@ from jobmon.core.states import (
 from jobmon.server.web import dialect
 from jobmon.server.web.models import TaskInstance, WorkflowRun
 from jobmon.server.web.store.attempts import attempts_apply_events
+from jobmon.server.web.store.resume import controller_lives
 from jobmon.server.web.store.runs import run_apply_event
 
 if TYPE_CHECKING:
@@ -73,12 +74,14 @@ class Reaper:
         """
         result = ReaperResult()
         overdue = connection.execute(
-            select(WorkflowRun.id, WorkflowRun.status, WorkflowRun.heartbeat_date)
+            select(WorkflowRun.id, WorkflowRun.status, WorkflowRun.heartbeat_date, WorkflowRun.controller)
             .where(WorkflowRun.status.in_(WORKFLOW_RUN_ALIVE), WorkflowRun.heartbeat_date < now)
             .order_by(WorkflowRun.id)
         ).all()
         watched = {}
-        for run_id, letter, heartbeat_date in overdue:
+        for run_id, letter, heartbeat_date, controller in overdue:
+            if controller_lives(controller):
+                continue
             known = self._overdue_since.get(run_id)
             since = known[1] if known is not None and known[0] == heartbeat_date else monotonic
             watched[run_id] = (heartbeat_date, since)
@@ -121,9 +124,7 @@ class Reaper:
             )
             for task_instance_id in orphans
         ]
-        attempts_apply_events(
-            connection, events, now=now, actor=ACTOR, max_infrastructure_losses=self.losses
-        )
+        attempts_apply_events(connection, events, now=now, actor=ACTOR, max_infrastructure_losses=self.losses)
         return list(orphans)
 
 
@@ -141,7 +142,7 @@ async def run_forever(state: ServerState) -> None:
         await asyncio.sleep(min(interval, GRACE_SECONDS))
         try:
             result = await to_thread.run_sync(look)
-        except Exception:  # noqa: BLE001 - a service outlives every failure of one look
+        except Exception:
             logger.exception("the look for lost runs failed")
             continue
         if result.runs or result.attempts:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, Executable, Select, Table, event, func, insert, select, update
+from sqlalchemy import Connection, Engine, Executable, Table, event, func, insert, select, update
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.sql.selectable import GenerativeSelect
 
 from jobmon.server.web.models import IdBlock
 
@@ -33,7 +34,10 @@ def utcnow(connection: Connection) -> datetime:
     return connection.scalar(select(func.utc_timestamp(6)))  # type: ignore[return-value]
 
 
-def lock_rows(connection: Connection, statement: Select[Any]) -> Select[Any]:
+SelectT = TypeVar("SelectT", bound=GenerativeSelect)
+
+
+def lock_rows(connection: Connection, statement: SelectT) -> SelectT:
     """Have a select lock its rows; a SQLite writer holds the lock of the whole file already."""
     return statement if is_sqlite(connection) else statement.with_for_update()
 
@@ -104,7 +108,7 @@ def is_retryable(error: DBAPIError) -> bool:
     state = getattr(original, "sqlstate", None) or getattr(original, "pgcode", None)
     if state in _RETRYABLE_SQLSTATE:
         return True
-    args = getattr(original, "args", ())
+    args: tuple[Any, ...] = getattr(original, "args", ())
     return bool(args) and args[0] in _RETRYABLE_MYSQL
 
 

@@ -1,7 +1,7 @@
 """From a plain function to a route: decode the message, call the function in a thread, encode the answer.
 
-A route's function takes a :class:`RequestContext`, the decoded message if there is one, and the path and query parameters by name; it
-returns a message. OpenAPI is made from the same message types.
+A route's function takes a :class:`RequestContext`, the decoded message if there is one, and the path and query parameters by
+name; it returns a message. OpenAPI is made from the same message types.
 """
 
 from __future__ import annotations
@@ -103,7 +103,9 @@ def _parameters(function: Callable[..., Any]) -> dict[str, tuple[Any, Any]]:
 
 def _endpoint(route: WireRoute, state: ServerState) -> Callable[[Request], Awaitable[Response]]:
     parameters = _parameters(route.function)
-    decoder = msgspec.json.Decoder(route.request_type) if route.request_type is not None else None
+    decoder: msgspec.json.Decoder[Any] | None = (
+        msgspec.json.Decoder(route.request_type) if route.request_type is not None else None
+    )
     encode = msgspec.json.encode
 
     async def endpoint(request: Request) -> Response:
@@ -180,9 +182,7 @@ def _error_type() -> type:
 
 
 def _content(kind: type) -> dict[str, Any]:
-    (schema,), components = msgspec.json.schema_components(
-        [kind], ref_template="#/components/schemas/{name}"
-    )
+    (schema,), components = msgspec.json.schema_components([kind], ref_template="#/components/schemas/{name}")
     SCHEMAS.update(components)
     return {"application/json": {"schema": schema}}
 

@@ -1,7 +1,144 @@
-"""Routes for people who look: the command line, notebooks, the GUI."""
+"""Routes for people: looking at workflows and tasks, and changing by hand what is theirs."""
 
 from __future__ import annotations
 
-from jobmon.server.web.wire import WireRouter
+from sqlalchemy import Connection
+
+from jobmon.serializers.monitor import (
+    ResetWorkflowRequest,
+    ResetWorkflowResponse,
+    TaskDependenciesResponse,
+    TaskStatusRequest,
+    TaskStatusResponse,
+    TasksWorkflowsRequest,
+    TasksWorkflowsResponse,
+    UpdateTasksRequest,
+    UpdateTasksResponse,
+    WorkflowErrorsResponse,
+    WorkflowLogsResponse,
+    WorkflowOwnerResponse,
+    WorkflowStatusResponse,
+    WorkflowTasksResponse,
+)
+from jobmon.server.web import dialect
+from jobmon.server.web.store import monitor, orders
+from jobmon.server.web.wire import RequestContext, WireRouter
 
 router = WireRouter("/monitor")
+
+
+@router.route("GET", "/workflow_status", response=WorkflowStatusResponse)
+def workflow_status(
+    context: RequestContext,
+    workflow_id: list[int] = [],  # noqa: B006 - the wire reads the default, nobody changes it
+    user: list[str] = [],  # noqa: B006
+    limit: int = 5,
+) -> WorkflowStatusResponse:
+    """How far workflows are."""
+    with context.state.database.read() as connection:
+        return WorkflowStatusResponse(monitor.workflows_read_status(connection, workflow_id, user, limit))
+
+
+@router.route("GET", "/workflow/{workflow_id}/tasks", response=WorkflowTasksResponse)
+def workflow_tasks(
+    context: RequestContext,
+    workflow_id: int,
+    status: list[str] = [],  # noqa: B006
+    limit: int | None = None,
+) -> WorkflowTasksResponse:
+    """Tasks of a workflow."""
+    with context.state.database.read() as connection:
+        return WorkflowTasksResponse(monitor.workflow_read_tasks(connection, workflow_id, status, limit))
+
+
+@router.route("GET", "/workflow/{workflow_id}/logs", response=WorkflowLogsResponse)
+def workflow_logs(
+    context: RequestContext,
+    workflow_id: int,
+    array_name: str = "",
+    task_name: str = "",
+    limit: int | None = None,
+) -> WorkflowLogsResponse:
+    """Log files of a workflow."""
+    with context.state.database.read() as connection:
+        return WorkflowLogsResponse(
+            monitor.workflow_read_logs(connection, workflow_id, array_name, task_name, limit)
+        )
+
+
+@router.route("GET", "/workflow/{workflow_id}/errors", response=WorkflowErrorsResponse)
+def workflow_errors(
+    context: RequestContext, workflow_id: int, task_id: int | None = None, limit: int = 1000
+) -> WorkflowErrorsResponse:
+    """Errors of the attempts of a workflow, newest first."""
+    with context.state.database.read() as connection:
+        return WorkflowErrorsResponse(monitor.workflow_read_errors(connection, workflow_id, task_id, limit))
+
+
+@router.route("GET", "/workflow/{workflow_id}/owner", response=WorkflowOwnerResponse)
+def workflow_owner(context: RequestContext, workflow_id: int) -> WorkflowOwnerResponse:
+    """Whose a workflow is."""
+    with context.state.database.read() as connection:
+        return WorkflowOwnerResponse(monitor.workflow_read_owner(connection, workflow_id))
+
+
+@router.route("POST", "/task_status", request=TaskStatusRequest, response=TaskStatusResponse)
+def task_status(context: RequestContext, message: TaskStatusRequest) -> TaskStatusResponse:
+    """Tasks with their attempts."""
+    with context.state.database.read() as connection:
+        return TaskStatusResponse(monitor.tasks_read_status(connection, message))
+
+
+@router.route("POST", "/task_workflows", request=TasksWorkflowsRequest, response=TasksWorkflowsResponse)
+def task_workflows(context: RequestContext, message: TasksWorkflowsRequest) -> TasksWorkflowsResponse:
+    """To which workflows tasks belong."""
+    with context.state.database.read() as connection:
+        return TasksWorkflowsResponse(monitor.tasks_read_workflows(connection, message.task_ids))
+
+
+@router.route("GET", "/task/{task_id}/dependencies", response=TaskDependenciesResponse)
+def task_dependencies(context: RequestContext, task_id: int) -> TaskDependenciesResponse:
+    """What a task waits for and what waits for it."""
+    with context.state.database.read() as connection:
+        return monitor.task_read_dependencies(connection, task_id)
+
+
+@router.route(
+    "PUT", "/workflow/{workflow_id}/task_statuses", request=UpdateTasksRequest, response=UpdateTasksResponse
+)
+def task_statuses_update(
+    context: RequestContext, workflow_id: int, message: UpdateTasksRequest
+) -> UpdateTasksResponse:
+    """Set the status of tasks by hand."""
+
+    def work(connection: Connection) -> tuple[UpdateTasksResponse, list[int]]:
+        return orders.tasks_update_by_hand(
+            connection,
+            workflow_id,
+            message,
+            user=context.user,
+            now=dialect.utcnow(connection),
+            max_infrastructure_losses=context.state.max_infrastructure_losses,
+        )
+
+    response, runs = context.state.database.retrying_write(work)
+    context.state.feed.notify(runs)
+    return response
+
+
+@router.route(
+    "PUT", "/workflow/{workflow_id}/reset", request=ResetWorkflowRequest, response=ResetWorkflowResponse
+)
+def workflow_reset(
+    context: RequestContext, workflow_id: int, message: ResetWorkflowRequest
+) -> ResetWorkflowResponse:
+    """Make a workflow ready to run from the beginning."""
+    return context.state.database.retrying_write(
+        lambda connection: orders.workflow_reset_if_quiet(
+            connection,
+            workflow_id,
+            is_partial=message.is_partial,
+            user=context.user,
+            now=dialect.utcnow(connection),
+        )
+    )

@@ -76,9 +76,12 @@ def runs_lock(connection: Connection, workflow_run_ids: Iterable[int]) -> dict[i
     """Lock runs in the order of their ids; the cursor of each."""
     ids = sorted(set(workflow_run_ids))
     statement = (
-        select(WorkflowRun.id, WorkflowRun.last_cursor).where(WorkflowRun.id.in_(ids)).order_by(WorkflowRun.id)
+        select(WorkflowRun.id, WorkflowRun.last_cursor)
+        .where(WorkflowRun.id.in_(ids))
+        .order_by(WorkflowRun.id)
     )
-    return dict(connection.execute(dialect.lock_rows(connection, statement)).tuples().all())
+    rows = connection.execute(dialect.lock_rows(connection, statement))
+    return {row.id: row.last_cursor for row in rows}
 
 
 def runs_advance_cursor(connection: Connection, workflow_run_ids: Iterable[int]) -> dict[int, int]:
@@ -181,7 +184,8 @@ def attempts_apply_events(
 
 
 def _runs_of(connection: Connection, task_instance_ids: set[int]) -> set[int]:
-    ids, found = sorted(task_instance_ids), set()
+    ids = sorted(task_instance_ids)
+    found: set[int] = set()
     for start in range(0, len(ids), CHUNK):
         chunk = ids[start : start + CHUNK]
         found.update(

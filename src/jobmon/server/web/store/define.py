@@ -294,7 +294,7 @@ def task_resources_get_or_create(connection: Connection, resources: Sequence[Tas
 def _resources_by_hash(connection: Connection, hashes: Sequence[str], *, lock: bool) -> dict[str, int]:
     found: dict[str, int] = {}
     for part in chunks(hashes):
-        statement = select(TaskResources.resources_hash, TaskResources.id).where(
+        statement: Any = select(TaskResources.resources_hash, TaskResources.id).where(
             TaskResources.resources_hash.in_(part)
         )
         rows = connection.execute(dialect.lock_rows(connection, statement) if lock else statement)

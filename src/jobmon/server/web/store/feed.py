@@ -7,7 +7,15 @@ from sqlalchemy import Connection, exists, select
 from jobmon.core.exceptions import NotFoundError
 from jobmon.core.states import TaskInstanceStatus
 from jobmon.serializers.swarm import FeedResponse, TaskChanges
-from jobmon.server.web.models import Array, Task, TaskHistory, TaskInstance, Workflow, WorkflowHistory, WorkflowRun
+from jobmon.server.web.models import (
+    Array,
+    Task,
+    TaskHistory,
+    TaskInstance,
+    Workflow,
+    WorkflowHistory,
+    WorkflowRun,
+)
 
 
 def run_changes_after(

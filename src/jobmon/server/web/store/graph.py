@@ -72,7 +72,7 @@ def _node_ids(
 ) -> dict[str, int]:
     found: dict[str, int] = {}
     for part in chunks(hashes):
-        statement = select(Node.node_args_hash, Node.id).where(
+        statement: Any = select(Node.node_args_hash, Node.id).where(
             Node.task_template_version_id == task_template_version_id, Node.node_args_hash.in_(part)
         )
         rows = connection.execute(dialect.lock_rows(connection, statement) if lock else statement)

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, func, insert, literal, select, update
 
-from jobmon.core.process_identity import ProcessIdentity
+from jobmon.core.process_identity import ProcessIdentity, is_alive
 from jobmon.core.states import (
     TASK,
     TASK_INSTANCE_LIVE,
@@ -49,13 +49,15 @@ def workflow_order_resume(
     workflow_lock(connection, workflow_id)
     order = WorkflowRunEvent.COLD_RESUME if cold else WorkflowRunEvent.HOT_RESUME
     rows = connection.execute(
-        select(WorkflowRun.id, WorkflowRun.status, WorkflowRun.heartbeat_date).where(
+        select(WorkflowRun.id, WorkflowRun.status, WorkflowRun.heartbeat_date, WorkflowRun.controller).where(
             WorkflowRun.workflow_id == workflow_id, WorkflowRun.status.in_(WORKFLOW_RUN_ALIVE)
         )
     ).all()
-    for run_id, letter, heartbeat_date in rows:
+    for run_id, letter, heartbeat_date, controller in rows:
         status = WorkflowRunStatus(letter)
-        is_lost = run_id in dead_workflow_run_ids or heartbeat_date < now
+        is_lost = run_id in dead_workflow_run_ids or (
+            heartbeat_date < now and not controller_lives(controller)
+        )
         if order in WORKFLOW_RUN[status]:
             run_apply_event(connection, run_id, order, now=now, actor=actor)
             run_end_attempts(connection, run_id, now=now, actor=actor, losses=losses, kill=cold)
@@ -64,7 +66,9 @@ def workflow_order_resume(
             run_apply_event(connection, run_id, final, now=now, actor=actor)
 
 
-def workflow_resumable(connection: Connection, workflow_id: int, now: datetime, cold: bool) -> ResumableResponse:
+def workflow_resumable(
+    connection: Connection, workflow_id: int, now: datetime, cold: bool
+) -> ResumableResponse:
     """Whether a workflow can be resumed now, and what stands in the way.
 
     Args:
@@ -98,6 +102,12 @@ def workflow_resumable(connection: Connection, workflow_id: int, now: datetime, 
     )
 
 
+def controller_lives(text: str) -> bool:
+    """Whether the process that hosts a run is seen to be alive from here, whatever the clocks say."""
+    identity = _controller(text)
+    return identity is not None and is_alive(identity) is True
+
+
 def _controller(text: str) -> ProcessIdentity | None:
     try:
         return msgspec.json.decode(text, type=ProcessIdentity)
@@ -126,14 +136,10 @@ def live_attempts(connection: Connection, workflow_id: int) -> list[LiveInstance
         .where(WorkflowRun.workflow_id == workflow_id, TaskInstance.status.in_(TASK_INSTANCE_LIVE))
         .order_by(TaskInstance.id)
     )
-    return [
-        LiveInstance(r[0], r[1], r[2], r[3], r[4], r[5] or "", r[6] or "", r[7] or 0, r[8]) for r in rows
-    ]
+    return [LiveInstance(r[0], r[1], r[2], r[3], r[4], r[5] or "", r[6] or "", r[7] or 0, r[8]) for r in rows]
 
 
-_RESETTABLE = tuple(
-    state for state in sources(TASK, TaskEvent.RELEASE) if state is not TaskStatus.DONE
-)
+_RESETTABLE = tuple(state for state in sources(TASK, TaskEvent.RELEASE) if state is not TaskStatus.DONE)
 
 
 def tasks_reset_if_undone(
@@ -175,7 +181,16 @@ def _history_from_tasks(
     connection: Connection, where: Any, event: TaskEvent, after: TaskStatus, now: datetime, actor: str
 ) -> None:
     """Append one line of history for each task of a condition that is about to change to ``after``."""
-    columns = ["workflow_run_id", "cursor", "task_id", "event", "task_from", "task_to", "occurred_at", "actor"]
+    columns = [
+        "workflow_run_id",
+        "cursor",
+        "task_id",
+        "event",
+        "task_from",
+        "task_to",
+        "occurred_at",
+        "actor",
+    ]
     table = TaskHistory.__table__
     connection.execute(
         insert(table).from_select(  # type: ignore[arg-type]

@@ -73,7 +73,9 @@ def run_create_if_none_alive(
         run_id = _run_insert(connection, workflow_id, message, now)
         run_apply_event(connection, run_id, WorkflowRunEvent.LINK, now=now, actor=f"user:{message.user}")
         found = connection.execute(
-            select(WorkflowRun.id, WorkflowRun.status, WorkflowRun.last_cursor).where(WorkflowRun.id == run_id)
+            select(WorkflowRun.id, WorkflowRun.status, WorkflowRun.last_cursor).where(
+                WorkflowRun.id == run_id
+            )
         ).one()
     last_batch = connection.scalar(
         select(func.max(TaskInstance.array_batch_num))
@@ -103,9 +105,7 @@ def _require_bound(connection: Connection, workflow_id: int) -> None:
         )
 
 
-def _run_insert(
-    connection: Connection, workflow_id: int, message: WorkflowRunRequest, now: datetime
-) -> int:
+def _run_insert(connection: Connection, workflow_id: int, message: WorkflowRunRequest, now: datetime) -> int:
     result = connection.execute(
         insert(WorkflowRun).values(
             workflow_id=workflow_id,

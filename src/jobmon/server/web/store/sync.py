@@ -55,7 +55,12 @@ def run_sync(
             for batch in message.batches
         ]
     return SyncResponse(
-        run.status, run.last_cursor, cursor, _changes(applied), batches, sorted({*applied.stop, *applied.unknown})
+        run.status,
+        run.last_cursor,
+        cursor,
+        _changes(applied),
+        batches,
+        sorted({*applied.stop, *applied.unknown}),
     )
 
 

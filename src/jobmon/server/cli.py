@@ -1,0 +1,73 @@
+"""The command ``jobmon-server``: the database and the web service, for operators."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from jobmon.core import __version__
+from jobmon.core.configuration import JobmonConfig
+from jobmon.core.exceptions import JobmonError
+
+
+@click.group()
+@click.version_option(__version__, prog_name="jobmon-server")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.pass_context
+def cli(context: click.Context, debug: bool) -> None:
+    """Operate a Jobmon server."""
+    context.obj = debug
+
+
+@cli.group()
+def db() -> None:
+    """Create and upgrade the database."""
+
+
+_URI = click.option(
+    "--db-uri", default="", help="SQLAlchemy URI; by default db.sqlalchemy_database_uri of the configuration."
+)
+
+
+@db.command()
+@_URI
+def init(db_uri: str) -> None:
+    """Create the tables and the rows that come with Jobmon; an older database is upgraded."""
+    from jobmon.server.web.db_admin import init_db
+
+    init_db(db_uri)
+    click.echo("The database is ready.")
+
+
+@db.command()
+@_URI
+def upgrade(db_uri: str) -> None:
+    """Bring the tables to the schema of this version of Jobmon."""
+    from jobmon.server.web.db_admin import init_db
+
+    init_db(db_uri)
+    click.echo("The database is up to date.")
+
+
+@cli.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
+@click.option("--port", default=3000, show_default=True, help="Port to listen at.")
+def start(host: str, port: int) -> None:
+    """Serve, in the foreground, over the configured database."""
+    import uvicorn
+
+    from jobmon.server.web.api import get_app
+
+    uvicorn.run(get_app(JobmonConfig()), host=host, port=port, access_log=False)
+
+
+def main() -> None:
+    """Run the command; errors are one line, unless ``--debug`` asks for more."""
+    try:
+        cli(standalone_mode=True)
+    except JobmonError as error:
+        if "--debug" in sys.argv:
+            raise
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(1)

@@ -1,0 +1,392 @@
+"""Orders of users that change tasks outside of runs: set states by hand, reset a workflow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, exists, func, insert, literal, select, update
+
+from jobmon.core import states
+from jobmon.core.exceptions import UsageError, WorkflowRunStateError
+from jobmon.core.instance_event import InstanceEvent
+from jobmon.core.states import (
+    TASK,
+    TASK_INSTANCE_LIVE,
+    TASK_INSTANCE_NOT_STARTED,
+    WORKFLOW,
+    WORKFLOW_RUN_ALIVE,
+    Cause,
+    TaskEvent,
+    TaskInstanceEvent,
+    TaskInstanceStatus,
+    TaskStatus,
+    WorkflowEvent,
+    WorkflowRunStatus,
+    WorkflowStatus,
+    sources,
+)
+from jobmon.serializers.monitor import ResetWorkflowResponse, UpdateTasksRequest, UpdateTasksResponse
+from jobmon.server.web.models import (
+    Edge,
+    Task,
+    TaskHistory,
+    TaskInstance,
+    Workflow,
+    WorkflowHistory,
+    WorkflowRun,
+)
+from jobmon.server.web.store.attempts import attempts_apply_events, runs_advance_cursor
+from jobmon.server.web.store.define import chunks
+from jobmon.server.web.store.monitor import require_tasks
+from jobmon.server.web.store.ownership import require_owner
+from jobmon.server.web.store.runs import workflow_lock
+
+MAX_TASKS = 10_000
+_SETTABLE = frozenset(
+    {WorkflowStatus.FAILED, WorkflowStatus.DONE, WorkflowStatus.ABORTED, WorkflowStatus.HALTED}
+)
+_NOT_STARTED = frozenset({TaskStatus.REGISTERED, TaskStatus.QUEUED, TaskStatus.INSTANTIATING})
+
+
+@dataclass(frozen=True)
+class Order:
+    """Who orders something of which workflow, and the run that has to hear of it.
+
+    Attributes:
+        workflow_id: the workflow.
+        user: who.
+        now: time of the database.
+        alive_run_id: the run that is alive; ``None`` for none.
+        cursor: its new cursor.
+    """
+
+    workflow_id: int
+    user: str
+    now: datetime
+    alive_run_id: int | None = None
+    cursor: int = 0
+
+    @property
+    def actor(self) -> str:
+        """The user, as history knows them."""
+        return f"user:{self.user}"
+
+
+# -- tasks by hand ------------------------------------------------------------------------------------
+def tasks_update_by_hand(
+    connection: Connection,
+    workflow_id: int,
+    message: UpdateTasksRequest,
+    *,
+    user: str,
+    now: datetime,
+    max_infrastructure_losses: int,
+) -> tuple[UpdateTasksResponse, list[int]]:
+    """Set tasks to done or to registered; the answer and the runs that have to know.
+
+    Raises:
+        NotAllowedError: the workflow belongs to somebody else.
+        NotFoundError: a task does not exist.
+        UsageError: a task is of another workflow, the status is not D or G, or too many tasks are meant.
+        WorkflowRunStateError: a run is alive and tasks behind the given ones have started.
+    """
+    try:
+        new_status = TaskStatus(message.new_status)
+    except ValueError:
+        new_status = TaskStatus.QUEUED
+    if new_status not in (TaskStatus.DONE, TaskStatus.REGISTERED):
+        raise UsageError(f"Tasks can be set to D (done) or G (registered), not to '{message.new_status}'.")
+    status = workflow_lock(connection, workflow_id)
+    require_owner(connection, workflow_id, user)
+    _require_tasks_of(connection, workflow_id, message.task_ids)
+    alive = _alive_run(connection, workflow_id)
+    if not message.is_forced:
+        _require_quiet(connection, workflow_id, status, alive, message.task_ids)
+    task_ids = sorted(set(message.task_ids))
+    if message.is_recursive or new_status is TaskStatus.REGISTERED:
+        task_ids = tasks_with_downstream(connection, workflow_id, task_ids)
+    if len(task_ids) > MAX_TASKS:
+        raise UsageError(
+            f"{len(task_ids)} tasks would change, at most {MAX_TASKS} can be set at once. "
+            "Name fewer, or reset the workflow."
+        )
+    order = _order(connection, workflow_id, user, now, alive)
+    _end_live_attempts(connection, order, task_ids, max_infrastructure_losses)
+    changed = _tasks_apply(connection, order, task_ids, new_status)
+    status = _workflow_follow(connection, order, status)
+    response = UpdateTasksResponse(changed, len(task_ids), status)
+    return response, [] if alive is None else [alive]
+
+
+def _order(connection: Connection, workflow_id: int, user: str, now: datetime, alive: int | None) -> Order:
+    if alive is None:
+        return Order(workflow_id, user, now)
+    return Order(workflow_id, user, now, alive, runs_advance_cursor(connection, [alive])[alive])
+
+
+def _require_tasks_of(connection: Connection, workflow_id: int, task_ids: Sequence[int]) -> None:
+    if not task_ids:
+        raise UsageError("No task is named.")
+    workflows = require_tasks(connection, task_ids)
+    strangers = [str(task_id) for task_id in dict.fromkeys(task_ids) if workflows[task_id] != workflow_id]
+    if strangers:
+        more = f" and {len(strangers) - 10} more" if len(strangers) > 10 else ""
+        raise UsageError(
+            f"These tasks are not of workflow {workflow_id}: {', '.join(strangers[:10])}{more}. Set the tasks of "
+            "one workflow at a time."
+        )
+
+
+def _alive_run(connection: Connection, workflow_id: int) -> int | None:
+    run_id: int | None = connection.scalar(
+        select(func.max(WorkflowRun.id)).where(
+            WorkflowRun.workflow_id == workflow_id, WorkflowRun.status.in_(WORKFLOW_RUN_ALIVE)
+        )
+    )
+    return run_id
+
+
+def _require_quiet(
+    connection: Connection,
+    workflow_id: int,
+    status: WorkflowStatus,
+    alive: int | None,
+    task_ids: Sequence[int],
+) -> None:
+    """Refuse what would confuse a run: a workflow that runs, with tasks behind the given ones that started."""
+    if status in _SETTABLE or alive is None:
+        return
+    started = [
+        row.id
+        for row in _direct_downstream(connection, workflow_id, task_ids)
+        if TaskStatus(row.status) not in _NOT_STARTED
+    ]
+    if started:
+        shown = ", ".join(str(task_id) for task_id in started[:10])
+        raise WorkflowRunStateError(
+            f"Workflow {workflow_id} is {status.name} and tasks that wait for the given ones have started "
+            f"(task {shown}). Stop it first: jobmon workflow stop {workflow_id}."
+        )
+
+
+def _direct_downstream(connection: Connection, workflow_id: int, task_ids: Sequence[int]) -> list[Any]:
+    """Tasks (id, node id, status) that wait for one of these."""
+    nodes: list[int] = []
+    for part in chunks(task_ids):
+        nodes += connection.scalars(select(Task.node_id).where(Task.id.in_(part)))
+    return _tasks_of_nodes(connection, workflow_id, _downstream_nodes(connection, workflow_id, nodes))
+
+
+def _downstream_nodes(connection: Connection, workflow_id: int, node_ids: Sequence[int]) -> set[int]:
+    dag_id = connection.scalar(select(Workflow.dag_id).where(Workflow.id == workflow_id))
+    found: set[int] = set()
+    for part in chunks(node_ids):
+        texts = connection.scalars(
+            select(Edge.downstream_node_ids).where(Edge.dag_id == dag_id, Edge.node_id.in_(part))
+        )
+        for text in texts:
+            found.update(msgspec.json.decode(text, type=list[int]))
+    return found
+
+
+def _tasks_of_nodes(connection: Connection, workflow_id: int, node_ids: set[int]) -> list[Any]:
+    rows: list[Any] = []
+    for part in chunks(sorted(node_ids)):
+        rows += connection.execute(
+            select(Task.id, Task.node_id, Task.status).where(
+                Task.workflow_id == workflow_id, Task.node_id.in_(part)
+            )
+        ).all()
+    return rows
+
+
+def tasks_with_downstream(connection: Connection, workflow_id: int, task_ids: Sequence[int]) -> list[int]:
+    """Tasks and all that wait for them, directly or not."""
+    seen: set[int] = set()
+    for part in chunks(task_ids):
+        seen.update(connection.scalars(select(Task.node_id).where(Task.id.in_(part))))
+    frontier = set(seen)
+    while frontier:
+        frontier = _downstream_nodes(connection, workflow_id, sorted(frontier)) - seen
+        seen |= frontier
+    return sorted(row.id for row in _tasks_of_nodes(connection, workflow_id, seen))
+
+
+def _end_live_attempts(
+    connection: Connection, order: Order, task_ids: Sequence[int], max_infrastructure_losses: int
+) -> None:
+    """Order the live attempts of tasks to end: what they do is not wanted any more."""
+    events: list[InstanceEvent] = []
+    for part in chunks(task_ids):
+        rows = connection.execute(
+            select(TaskInstance.id, TaskInstance.status).where(
+                TaskInstance.task_id.in_(part), TaskInstance.status.in_(TASK_INSTANCE_LIVE)
+            )
+        )
+        for task_instance_id, letter in rows:
+            is_waiting = TaskInstanceStatus(letter) in TASK_INSTANCE_NOT_STARTED
+            events.append(
+                InstanceEvent(
+                    task_instance_id,
+                    TaskInstanceEvent.ABORT if is_waiting else TaskInstanceEvent.KILL,
+                    cause=Cause.ORDERED,
+                    description=f"The attempt was ended by order: {order.actor} set its task by hand.",
+                )
+            )
+    attempts_apply_events(
+        connection,
+        events,
+        now=order.now,
+        actor=order.actor,
+        max_infrastructure_losses=max_infrastructure_losses,
+    )
+
+
+def _tasks_apply(
+    connection: Connection, order: Order, task_ids: Sequence[int], new_status: TaskStatus
+) -> int:
+    """Set tasks by the tables; how many changed. Attempts are counted anew for what runs again."""
+    if new_status is TaskStatus.DONE:
+        return sum(
+            _event_apply(connection, order, TaskEvent.COMPLETE, Task.id.in_(p)) for p in chunks(task_ids)
+        )
+    return sum(
+        _event_apply(connection, order, event, Task.id.in_(part))
+        for part in chunks(task_ids)
+        for event in (TaskEvent.REOPEN, TaskEvent.RELEASE)
+    )
+
+
+def _event_apply(connection: Connection, order: Order, event: TaskEvent, which: Any) -> int:
+    """Apply an event to those of some tasks of a workflow whose state has it, with history."""
+    after = TaskStatus.DONE if event is TaskEvent.COMPLETE else TaskStatus.REGISTERED
+    where = (Task.workflow_id == order.workflow_id) & which & Task.status.in_(sources(TASK, event))
+    table: Any = TaskHistory.__table__
+    values: dict[str, Any] = {
+        "workflow_run_id": literal(order.alive_run_id, table.c.workflow_run_id.type),
+        "cursor": literal(order.cursor, table.c.cursor.type),
+        "task_id": Task.id,
+        "event": literal(event.value),
+        "task_from": Task.status,
+        "task_to": literal(after.value),
+        "occurred_at": literal(order.now, table.c.occurred_at.type),
+        "actor": literal(order.actor),
+    }
+    connection.execute(insert(table).from_select(list(values), select(*values.values()).where(where)))
+    changes: dict[str, Any] = {"status": after.value, "status_date": order.now}
+    if after is TaskStatus.REGISTERED:
+        changes |= {"num_attempts": 0, "num_infrastructure_losses": 0}
+    return int(connection.execute(update(Task).where(where).values(**changes)).rowcount)
+
+
+def _workflow_follow(connection: Connection, order: Order, status: WorkflowStatus) -> WorkflowStatus:
+    """A workflow that no run looks after: done when all of its tasks are, open again when one is not."""
+    if order.alive_run_id is not None:
+        return status
+    is_open = connection.scalar(
+        select(exists().where(Task.workflow_id == order.workflow_id, Task.status != TaskStatus.DONE.value))
+    )
+    event = WorkflowEvent.REOPEN if is_open else WorkflowEvent.FINISH
+    if is_open and status is not WorkflowStatus.DONE:
+        return status
+    if not is_open and _is_unbound(connection, order.workflow_id):
+        return status
+    return _workflow_apply(connection, order, status, event)
+
+
+def _is_unbound(connection: Connection, workflow_id: int) -> bool:
+    return connection.scalar(select(Workflow.created_date).where(Workflow.id == workflow_id)) is None
+
+
+def _workflow_apply(
+    connection: Connection, order: Order, status: WorkflowStatus, event: WorkflowEvent
+) -> WorkflowStatus:
+    """Apply an event to a workflow outside of runs; its status afterwards."""
+    after = states.target(WORKFLOW, status, event)
+    if not isinstance(after, WorkflowStatus):
+        return status
+    connection.execute(
+        update(Workflow)
+        .where(Workflow.id == order.workflow_id)
+        .values(status=after.value, status_date=order.now)
+    )
+    connection.execute(
+        insert(WorkflowHistory).values(
+            workflow_id=order.workflow_id,
+            workflow_run_id=None,
+            cursor=0,
+            event=event.value,
+            workflow_from=status.value,
+            workflow_to=after.value,
+            occurred_at=order.now,
+            actor=order.actor,
+        )
+    )
+    return after
+
+
+# -- workflows ----------------------------------------------------------------------------------------
+def workflow_reset_if_quiet(
+    connection: Connection, workflow_id: int, *, is_partial: bool, user: str, now: datetime
+) -> ResetWorkflowResponse:
+    """Make every task of a workflow ready for its first attempt; ``is_partial`` leaves those that are done.
+
+    Raises:
+        NotAllowedError: the workflow belongs to somebody else.
+        WorkflowRunStateError: a run is alive, or attempts may be.
+    """
+    status = workflow_lock(connection, workflow_id)
+    require_owner(connection, workflow_id, user)
+    _require_none_alive(connection, workflow_id)
+    order = Order(workflow_id, user, now)
+    everything = Task.id.is_not(None)
+    _attempts_forget(connection, workflow_id)
+    changed = _event_apply(connection, order, TaskEvent.RELEASE, everything)
+    if not is_partial:
+        changed += _event_apply(connection, order, TaskEvent.REOPEN, everything)
+        for event in (WorkflowEvent.REOPEN, WorkflowEvent.HALT, WorkflowEvent.REGISTER):
+            status = _workflow_apply(connection, order, status, event)
+    elif status is not WorkflowStatus.DONE:
+        for event in (WorkflowEvent.HALT, WorkflowEvent.REGISTER):
+            status = _workflow_apply(connection, order, status, event)
+    return ResetWorkflowResponse(changed, status)
+
+
+def _attempts_forget(connection: Connection, workflow_id: int) -> None:
+    """Count attempts anew for tasks that wait for another one."""
+    connection.execute(
+        update(Task)
+        .where(
+            Task.workflow_id == workflow_id,
+            Task.status == TaskStatus.REGISTERED.value,
+            (Task.num_attempts > 0) | (Task.num_infrastructure_losses > 0),
+        )
+        .values(num_attempts=0, num_infrastructure_losses=0)
+    )
+
+
+def _require_none_alive(connection: Connection, workflow_id: int) -> None:
+    run = connection.execute(
+        select(WorkflowRun.id, WorkflowRun.status).where(
+            WorkflowRun.workflow_id == workflow_id, WorkflowRun.status.in_(WORKFLOW_RUN_ALIVE)
+        )
+    ).first()
+    stop = f"Stop it first: jobmon workflow stop {workflow_id}."
+    if run is not None:
+        raise WorkflowRunStateError(
+            f"Workflow {workflow_id} cannot be reset: its run {run.id} is {WorkflowRunStatus(run.status).name}. {stop}"
+        )
+    live = connection.scalar(
+        select(func.count())
+        .select_from(TaskInstance)
+        .join(Task, Task.id == TaskInstance.task_id)
+        .where(Task.workflow_id == workflow_id, TaskInstance.status.in_(TASK_INSTANCE_LIVE))
+    )
+    if live:
+        raise WorkflowRunStateError(
+            f"Workflow {workflow_id} cannot be reset: {live} of its attempts may still be running. {stop}"
+        )

@@ -1,0 +1,151 @@
+"""Fixtures: a server that only answers, and a real one in this process."""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from jobmon.client.task_template import TaskTemplate
+from jobmon.client.tool import Tool
+from jobmon.core.configuration import JobmonConfig
+from jobmon.core.requester import Requester
+from jobmon.serializers import define
+
+
+class RecordingRequester(Requester):
+    """Encodes every message as a real one would, numbers things, stores nothing but counts."""
+
+    def __init__(self, cluster: define.ClusterResponse | None = None) -> None:
+        super().__init__("http://nowhere")
+        self.sent: Counter[str] = Counter()
+        self.num_bytes = 0
+        self.messages: list[tuple[str, Any]] = []
+        self.keep = True
+        self._next_id = 0
+        self.match = define.WorkflowMatchResponse()
+        self.clusters = {
+            name: define.ClusterResponse(1, name, name, {}, [define.QueueResponse(1, "null.q", 1, {})])
+            for name in ("dummy", "sequential", "multiprocess")
+        }
+        if cluster is not None:
+            self.clusters[cluster.name] = cluster
+
+    def _id(self) -> int:
+        self._next_id += 1
+        return self._next_id
+
+    def send(self, method: str, path: str, message: Any, response_type: Any, **_: Any) -> Any:
+        if message is not None:
+            self.num_bytes += len(msgspec.json.encode(message))
+        kind = type(message).__name__ if message is not None else f"{method} {path}"
+        self.sent[kind] += 1
+        if self.keep:
+            self.messages.append((f"{method} {path}", message))
+        return self._answer(path, message, response_type)
+
+    def _answer(self, path: str, message: Any, response_type: Any) -> Any:
+        match message:
+            case define.ToolRequest():
+                return define.ToolResponse(self._id(), message.name)
+            case define.ToolVersionRequest():
+                return define.ToolVersionResponse(self._id(), message.tool_id)
+            case define.TaskTemplateRequest():
+                return define.TaskTemplateResponse(self._id(), message.tool_version_id, message.name)
+            case define.TaskTemplateVersionRequest():
+                args = [{name: self._id() for name in names} for names in
+                        (message.node_args, message.task_args, message.op_args)]
+                return define.TaskTemplateVersionResponse(
+                    self._id(), message.task_template_id, message.command_template, message.arg_mapping_hash, *args
+                )
+            case define.NodesRequest():
+                return define.NodesResponse([[self._id() for _ in g.values] for g in message.groups])
+            case define.DagRequest():
+                return define.DagResponse(self._id(), False)
+            case define.EdgesRequest():
+                return define.DagResponse(1, message.is_last)
+            case define.WorkflowMatchRequest():
+                return self.match
+            case define.WorkflowRequest():
+                return define.WorkflowResponse(7, "G", False, False)
+            case define.ArraysRequest():
+                return define.ArraysResponse([self._id() for _ in message.arrays])
+            case define.TaskResourcesRequest():
+                return define.TaskResourcesResponse([self._id() for _ in message.resources])
+            case define.TasksRequest():
+                return define.TasksResponse(
+                    [[self._id() for _ in g.node_ids] for g in message.groups],
+                    ["G" * len(g.node_ids) for g in message.groups],
+                )
+            case define.AttributesRequest():
+                return define.AttributesResponse(len(message.attributes))
+        if path.startswith("/define/cluster/"):
+            return self.clusters[path.rpartition("/")[2]]
+        if path.endswith("/tool_versions"):
+            return define.ToolVersionsResponse([])
+        if path.endswith("/task_templates"):
+            return define.TaskTemplatesResponse([])
+        if path.endswith("/bound"):
+            return define.WorkflowBoundResponse(7, "G")
+        return msgspec.convert({}, response_type)
+
+
+class AppClient:
+    """Requests straight into an application."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        content: bytes | None = None,
+        params: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | None = None,
+    ) -> Any:
+        return self._client.request(method, url, content=content, params=params, headers=headers)
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def requester() -> RecordingRequester:
+    return RecordingRequester()
+
+
+@pytest.fixture
+def tool(requester: RecordingRequester) -> Tool:
+    return Tool("life", requester=requester)
+
+
+@pytest.fixture
+def template(tool: Tool) -> TaskTemplate:
+    """One arg of each kind."""
+    return tool.get_task_template("fit", "{exe} fit.py {country} {data}", ["country"], ["data"], ["exe"])
+
+
+@pytest.fixture
+def app_requester(tmp_path: Path) -> Iterator[Requester]:
+    """The real server with an empty database, in this process."""
+    from jobmon.server.web.api import get_app
+    from jobmon.server.web.db_admin import init_db
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about the HTTP client underneath
+        from starlette.testclient import TestClient
+    uri = f"sqlite:///{tmp_path}/jobmon.sqlite"
+    settings = {"db": {"sqlalchemy_database_uri": uri}, "embedded": {"directory": str(tmp_path)}}
+    config = JobmonConfig(dict_config=settings)
+    init_db(uri)
+    with TestClient(get_app(config)) as client:
+        prefix = config.get("http", "route_prefix")
+        yield Requester(f"http://testserver{prefix}", client=AppClient(client))
