@@ -37,7 +37,7 @@ docs: $(VENV)/.installed-dev  ## Write the pages of docs/ that are made from tab
 clean:  ## Remove .venv, caches and the example's results
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	rm -rf examples/life_expectancy/results
-	find src tests bench docs examples -name __pycache__ -type d -prune -exec rm -rf {} +
+	find . -name .git -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamps say what .venv holds; pyproject.toml being newer is the reason to install again.
 $(VENV)/.made: scripts/make-venv

@@ -76,19 +76,19 @@ def make_tasks(tool: Tool, data: Path, results: Path) -> list[Task]:
     values: dict[str, Any] = {name: shlex.quote(str(path)) for name, path in paths.items()}
     kinds: dict[str, Any] = {"task_args": ["data"], "op_args": ["python", "scripts", "results"]}
     country = tool.get_task_template(
-        template_name="country",
+        template_name="trend",
         command_template="{python} {scripts}/country.py {country} {data} {results}",
         node_args=["country"],
         **kinds,
     )
     continent = tool.get_task_template(
-        template_name="continent",
+        template_name="mean",
         command_template="{python} {scripts}/continent.py {continent} {data} {results}",
         node_args=["continent"],
         **kinds,
     )
     summary = tool.get_task_template(
-        template_name="summary",
+        template_name="figure",
         command_template="{python} {scripts}/summary.py {data} {results}",
         **kinds,
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,13 +13,16 @@ from jobmon.client import bind, dag
 from jobmon.client.attributes import add_task_attributes
 from jobmon.client.tool import Tool
 from jobmon.client.workflow import Workflow
+from jobmon.client.workflow_run import WorkflowRun, WorkflowRunFactory
 from jobmon.core.exceptions import (
     RetryBudgetExhausted,
     UnknownClusterError,
     WorkflowAlreadyComplete,
     WorkflowAlreadyExists,
+    WorkflowNotResumable,
 )
 from jobmon.core.requester import Requester
+from jobmon.core.states import WorkflowRunEvent
 from jobmon.serializers import define
 
 
@@ -133,7 +138,9 @@ def test_what_a_script_does_not_change_has_the_same_hashes(requester: RecordingR
     first, *_, last = other.tasks.values()
     last.add_upstream(pipeline(tool, 9).arrays["fit"].tasks[8])
     assert first.upstream_tasks
-    assert dag.Dag.of_tasks(other.tasks.values(), requester).dag_hash == graphs[1].dag_hash  # downstreams count
+    assert (
+        dag.Dag.of_tasks(other.tasks.values(), requester).dag_hash == graphs[1].dag_hash
+    )  # downstreams count
     first.node._task._downstreams = (last,)  # type: ignore[union-attr]
     assert dag.Dag.of_tasks(other.tasks.values(), requester).dag_hash != graphs[0].dag_hash
 
@@ -263,5 +270,106 @@ def test_running_and_running_again(app_requester: Requester, capsys: pytest.Capt
     assert f"workflow {workflow.workflow_id} 'pipeline': 6 tasks, 0 done before" in shown
     assert "DONE, 6 of 6 tasks done" in shown
     for again in (workflow, pipeline(tool)):
-        with pytest.raises(WorkflowAlreadyComplete, match=f"Workflow {workflow.workflow_id} .*complete already"):
+        with pytest.raises(
+            WorkflowAlreadyComplete, match=f"Workflow {workflow.workflow_id} .*complete already"
+        ):
             again.run(resume=True)
+
+
+def test_running_inside_an_event_loop(app_requester: Requester) -> None:
+    async def notebook() -> str:
+        return pipeline(Tool("life", requester=app_requester)).run()
+
+    assert asyncio.run(notebook()) == "D"
+
+
+def broken_pipeline(tool: Tool, command: str) -> Workflow:
+    script = "test {number} != 2 || {{ echo because >&2; {how}; }}"
+    step = tool.get_task_template("step", script, ["number"], [], ["how"])
+    end = tool.get_task_template("end", "true {year}", ["year"])
+    workflow = tool.create_workflow(
+        workflow_args="broken", default_cluster_name="multiprocess", default_max_attempts=2
+    )
+    steps = step.create_tasks(number=range(4), how=command)
+    workflow.add_tasks(steps)
+    workflow.add_task(end.create_task(year=1, upstream_tasks=steps))
+    return workflow
+
+
+def test_a_failure_is_explained_and_mended(
+    app_requester: Requester,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("JOBMON__EMBEDDED__DIRECTORY", str(tmp_path))
+    tool = Tool("life", requester=app_requester)
+    workflow = broken_pipeline(tool, "false")
+    result = workflow.run()
+    assert result == "E"
+    assert (result.done_count, result.failed_count) == (3, 1)
+    *_, failed, _third, end = workflow.tasks.values()
+    assert (failed.final_status, end.final_status) == ("F", "G")
+    assert set(workflow.task_errors) == {"step_number-2"}
+    errors = failed.get_errors()
+    assert errors is not None
+    assert "because" in errors["error_log"][0]["description"]
+    assert workflow.get_errors() == {failed.task_id: errors}
+    assert failed.resource_usage()["num_attempts"] == 2
+    assert failed.resource_usage()["runtime"] >= 0
+    assert end.get_errors() is None
+    assert end.resource_usage() == {"num_attempts": 0, "nodename": None, "runtime": None, "memory": None}
+    shown = capsys.readouterr().err
+    assert "failed: step_number-2" in shown
+    assert "because" in shown
+
+    with pytest.raises(WorkflowAlreadyExists, match=r"run\(resume=True\)"):
+        broken_pipeline(tool, "true").run()
+    mended = broken_pipeline(tool, "true")
+    result = mended.run(resume=True)
+    assert result == "D"
+    assert (result.num_previously_complete, result.num_newly_completed) == (3, 2)
+    assert mended.task_errors == {}
+    assert "5 tasks, 3 done before" in capsys.readouterr().err
+
+
+def test_resuming_what_was_never_run_is_no_error(
+    app_requester: Requester, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("WARNING", "jobmon"):
+        assert pipeline(Tool("life", requester=app_requester)).run(resume=True) == "D"
+    assert "never run before" in caplog.text
+
+
+def test_resources_may_be_decided_when_the_upstreams_are_done(app_requester: Requester) -> None:
+    tool = Tool("life", requester=app_requester)
+    template = tool.get_task_template("step", "step {number}", ["number"])
+    workflow = tool.create_workflow(default_cluster_name="dummy")
+    calls: list[str] = []
+
+    def decide() -> dict[str, Any]:
+        calls.append("x")
+        return {"memory": "3G"}
+
+    first = workflow.add_task(template.create_task(number=1))
+    workflow.add_task(
+        template.create_task(number=2, upstream_tasks=[first], compute_resources_callable=decide)
+    )
+    assert workflow.run() == "D"
+    assert calls == ["x"]
+
+
+def test_runs_step_by_step(app_requester: Requester) -> None:
+    workflow = pipeline(Tool("life", requester=app_requester))
+    workflow.bind()
+    factory = WorkflowRunFactory(workflow.workflow_id, app_requester)
+    run = factory.create_workflow_run()
+    assert run.bind() == run.workflow_run_id
+    with pytest.raises(WorkflowNotResumable):
+        factory.create_workflow_run()
+    with pytest.raises(WorkflowNotResumable):
+        workflow.run(resume=True, resume_timeout=0.2)
+    assert run.apply(WorkflowRunEvent.ABORT) == "A"
+    factory.set_workflow_resume(resume_timeout=5)
+    with pytest.raises(AttributeError, match="bind"):
+        _ = WorkflowRun(workflow.workflow_id, app_requester).workflow_run_id

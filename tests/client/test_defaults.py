@@ -24,7 +24,7 @@ def test_without_a_word_it_runs_on_this_machine(tool: Tool, template: TaskTempla
 
 def test_each_level_is_stronger_than_the_one_above(tool: Tool, template: TaskTemplate) -> None:
     names = ("a", "b", "c", "d", "e")
-    levels = [{name: level for name in names[level:]} for level in range(5)]
+    levels = [dict.fromkeys(names[level:], level) for level in range(5)]
     tool.set_default_cluster_name("dummy")
     tool.set_default_compute_resources_from_dict("dummy", levels[0])
     workflow = tool.create_workflow(default_compute_resources_set={"dummy": levels[1], "slurm": {"z": 9}})
@@ -77,7 +77,9 @@ def test_updates_change_what_they_name_and_nothing_else(tool: Tool, template: Ta
     assert tool.default_compute_resources_set == {"dummy": {"memory": 5, "cores": 2}}
     assert tool.default_resource_scales_set == {"dummy": {"memory": 0.1}}
     assert tool.default_cluster_name == "dummy"
-    task = template.create_task(**NODE, compute_resources={"memory": 1, "cores": 2}, resource_scales={"cores": 1})
+    task = template.create_task(
+        **NODE, compute_resources={"memory": 1, "cores": 2}, resource_scales={"cores": 1}
+    )
     task.update_compute_resources(memory=9)
     task.update_resource_scales(memory=0.2)
     assert task.compute_resources == {"memory": 9, "cores": 2}
@@ -112,8 +114,13 @@ def test_resources_may_be_a_callable(template: TaskTemplate) -> None:
 
 
 def test_a_tool_takes_its_defaults_when_it_is_made(requester: Any) -> None:
-    tool = Tool("x", requester=requester, default_cluster_name="dummy",
-                default_compute_resources_set={"dummy": {"memory": 1}}, default_max_attempts=5)
+    tool = Tool(
+        "x",
+        requester=requester,
+        default_cluster_name="dummy",
+        default_compute_resources_set={"dummy": {"memory": 1}},
+        default_max_attempts=5,
+    )
     assert tool.create_workflow().default_compute_resources_set == {"dummy": {"memory": 1}}
     assert tool.create_workflow().default_max_attempts == 5
     assert tool.create_workflow().default_cluster_name == "dummy"

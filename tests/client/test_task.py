@@ -51,7 +51,13 @@ def test_default_names_are_valid(template: TaskTemplate, text: str) -> None:
 def test_only_template_node_args_and_task_args_are_identity(template: TaskTemplate) -> None:
     plain = make(template)
     same = template.create_task(
-        country="Chile", data=1, exe="other", name="x", max_attempts=9, task_attributes=["a"], upstream_tasks=[plain]
+        country="Chile",
+        data=1,
+        exe="other",
+        name="x",
+        max_attempts=9,
+        task_attributes=["a"],
+        upstream_tasks=[plain],
     )
     assert plain == same
     assert hash(plain) == hash(same)
@@ -164,7 +170,9 @@ def test_scales_that_cannot_scale_are_refused(template: TaskTemplate, scale: obj
 
 
 def test_tasks_do_not_use_up_one_anothers_iterators(template: TaskTemplate) -> None:
-    tasks = template.create_tasks(country=["a", "b"], data=1, exe="x", resource_scales={"memory": iter([5, 6])})
+    tasks = template.create_tasks(
+        country=["a", "b"], data=1, exe="x", resource_scales={"memory": iter([5, 6])}
+    )
     first, second = (task.resource_scales["memory"] for task in tasks)
     assert list(first) == list(second) == [5, 6]
 

@@ -26,7 +26,7 @@ def test_every_arg_must_occur_in_the_command(tool: Tool) -> None:
 
 
 def test_every_field_of_the_command_must_be_an_arg(tool: Tool) -> None:
-    with pytest.raises(ValueError, match="not declared.*: year"):
+    with pytest.raises(ValueError, match=r"not declared.*: year"):
         tool.get_task_template("fit", "run {country} {year}", node_args=["country"])
 
 
@@ -117,13 +117,15 @@ def test_a_node_arg_of_create_tasks_must_be_a_list(template: TaskTemplate, value
 
 
 def test_create_tasks_refuses_the_same_value_twice(template: TaskTemplate) -> None:
-    with pytest.raises(ValueError, match="same node args twice.*Chile"):
+    with pytest.raises(ValueError, match=r"same node args twice.*Chile"):
         template.create_tasks(country=["Chile", "Chile"], data=1, exe="x")
 
 
 def test_upstreams_hold_for_every_task_of_an_array(tool: Tool, template: TaskTemplate) -> None:
     first = template.create_tasks(country=["a", "b"], data=1, exe="x")
-    second = tool.get_task_template("sum", "{year}", ["year"]).create_tasks(year=[1, 2, 3], upstream_tasks=first)
+    second = tool.get_task_template("sum", "{year}", ["year"]).create_tasks(
+        year=[1, 2, 3], upstream_tasks=first
+    )
     assert all(task.upstream_tasks == set(first) for task in second)
     assert all(task.downstream_tasks == set(second) for task in first)
 

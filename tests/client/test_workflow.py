@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from typing import Any
 
@@ -35,7 +36,7 @@ def simple(tool: Tool) -> TaskTemplate:
 
 def chain(template: TaskTemplate, length: int) -> list[Any]:
     tasks = [template.create_task(number=number) for number in range(length)]
-    for first, second in zip(tasks, tasks[1:], strict=False):
+    for first, second in itertools.pairwise(tasks):
         second.add_upstream(first)
     return tasks
 
@@ -45,7 +46,7 @@ def test_a_task_is_added_once(tool: Tool, template: TaskTemplate) -> None:
     workflow = tool.create_workflow()
     task = workflow.add_task(template.create_task(country="Chile", data=1, exe="x"))
     for again in (task, template.create_task(country="Chile", data=1, exe="other")):
-        with pytest.raises(ValueError, match="fit_country-Chile.*added already"):
+        with pytest.raises(ValueError, match=r"fit_country-Chile.*added already"):
             workflow.add_task(again)
     assert workflow.tasks == {task.task_hash: task}
 
@@ -99,7 +100,7 @@ def test_a_task_that_was_left_out_of_an_array_may_be_replaced(tool: Tool, simple
 def test_tasks_are_found_by_node_args(tool: Tool) -> None:
     template = tool.get_task_template("grid", "{x} {y} {z}", ["x", "y"], ["z"])
     workflow = tool.create_workflow()
-    workflow.add_tasks(template.create_tasks(x=[1, 2, 3], y="ab".split() + ["c"], z=0))
+    workflow.add_tasks(template.create_tasks(x=[1, 2, 3], y=["ab", "c"], z=0))
     found = workflow.get_tasks_by_node_args("grid", x=[1, "3"], y="c")
     assert [task.node.node_args for task in found] == [{"x": "1", "y": "c"}, {"x": "3", "y": "c"}]
     with pytest.raises(ValueError, match="no tasks of 'other'"):
@@ -118,11 +119,13 @@ def test_limits_of_templates(tool: Tool, simple: TaskTemplate, requester: Record
     with pytest.raises(ValueError, match="max_concurrently_running"):
         workflow.set_max_concurrently_running("step", -1)
     workflow.bind()
-    requester._answer = lambda *_: None  # type: ignore[method-assign]
     workflow.set_max_concurrently_running("step", 0)
     path, message = requester.messages[-1]
     assert path == "PUT /swarm/workflow/7/limit"
-    assert (message.max_tasks, message.task_template_version_id) == (0, simple.active_task_template_version.id)
+    assert (message.max_tasks, message.task_template_version_id) == (
+        0,
+        simple.active_task_template_version.id,
+    )
 
 
 def test_without_args_a_workflow_is_a_new_one(tool: Tool) -> None:
@@ -144,7 +147,9 @@ def test_ids_are_known_after_bind(tool: Tool, simple: TaskTemplate, what: str) -
 
 
 # -- refused before anything is registered ----------------------------------------------------------
-def refuse(workflow: Workflow, requester: RecordingRequester, error: type[Exception], match: str = "") -> None:
+def refuse(
+    workflow: Workflow, requester: RecordingRequester, error: type[Exception], match: str = ""
+) -> None:
     for attempt in (workflow.validate, workflow.bind, workflow.run):
         with pytest.raises(error, match=match):
             attempt()
@@ -234,7 +239,9 @@ def test_an_unknown_fallback_queue(tool: Tool, simple: TaskTemplate, requester: 
     refuse(workflow, requester, UnknownQueueError, "no queue 'long.q'")
 
 
-@pytest.mark.parametrize("resources", [{"memory": "2 horses"}, {"runtime": "soon"}, {"memory": object()}, {"x": object()}])
+@pytest.mark.parametrize(
+    "resources", [{"memory": "2 horses"}, {"runtime": "soon"}, {"memory": object()}, {"x": object()}]
+)
 def test_resources_nobody_understands(
     tool: Tool, simple: TaskTemplate, requester: RecordingRequester, resources: dict[str, Any]
 ) -> None:
@@ -283,12 +290,14 @@ def test_too_much_is_cut_with_a_warning(
         small.bind()
     assert "step_number-1" in caplog.text
     assert "memory over 4 GiB" in caplog.text
-    (sent,) = [message for _, message in requester.messages if isinstance(message, define.TaskResourcesRequest)]
+    (sent,) = [
+        message for _, message in requester.messages if isinstance(message, define.TaskResourcesRequest)
+    ]
     assert sent.resources == [define.TaskResourcesItem(1, "V", {"memory": 4, "cores": 1})]
 
 
 def test_too_much_is_an_error_where_that_was_asked_for(small: Workflow) -> None:
-    with pytest.raises(ValueError, match="step_number-1.*do not fit.*memory over 4 GiB"):
+    with pytest.raises(ValueError, match=r"step_number-1.*do not fit.*memory over 4 GiB"):
         small.validate(strict=True, raise_on_error=True)
 
 

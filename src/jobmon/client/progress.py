@@ -270,11 +270,20 @@ def last_words(result: WorkflowRunResult, name: str, errors: list[TaskErrorRow])
     lines.append(f"  look closer:  jobmon workflow status -w {result.workflow_id}")
     if shown:
         lines.append(f"                jobmon task status -t {shown[0].task_id}")
-    lines.append(
-        "  go on:        mend what failed, then call run(resume=True) in the same script, or type"
-        f"\n                jobmon workflow resume -w {result.workflow_id}"
-    )
+    if status == label(WorkflowRunStatus.TERMINATED):
+        lines.append("  another session has taken this workflow over")
+    else:
+        first = "mend what failed, then " if result.failed_count else ""
+        lines.append(how_to_go_on(result.workflow_id, first))
     return "\n".join(lines)
+
+
+def how_to_go_on(workflow_id: int, first: str = "") -> str:
+    """What to do to resume a workflow, after what is to be done first."""
+    return (
+        f"  go on:        {first}call run(resume=True) in the same script, or type\n"
+        f"                jobmon workflow resume -w {workflow_id}"
+    )
 
 
 def _latest_of_each(errors: list[TaskErrorRow], failed_task_ids: frozenset[int]) -> list[TaskErrorRow]:

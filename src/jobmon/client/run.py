@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from jobmon.client.progress import RunDisplay, choose_display, last_words, say, title
+from jobmon.client.progress import RunDisplay, choose_display, how_to_go_on, last_words, say, title
 from jobmon.client.result import WorkflowRunResult, errors_by_task, fetch_errors
 from jobmon.core.configuration import JobmonConfig
 from jobmon.core.exceptions import JobmonError
@@ -54,7 +54,8 @@ def run_workflow(workflow: Workflow, request: RunRequest, config: JobmonConfig) 
         prepare_resume(
             workflow.requester, workflow.workflow_id, request.reset_running_jobs, request.resume_timeout
         )
-    display = choose_display(config.get_boolean("progress", "enabled"))
+    is_shown = config.get_boolean("progress", "enabled") and sys.stderr is not None
+    display = choose_display(is_shown)
     options = RunOptions(
         fail_fast=request.fail_fast,
         seconds_until_timeout=request.seconds_until_timeout,
@@ -76,6 +77,11 @@ def run_workflow(workflow: Workflow, request: RunRequest, config: JobmonConfig) 
         controller.start()
         workflow.last_workflow_run_id = controller.workflow_run_id
         wait_for(controller, display)
+    except KeyboardInterrupt:
+        display.stop()
+        if is_shown:
+            say(sys.stderr, f"{name}: stopped\n{how_to_go_on(workflow.workflow_id)}")
+        raise
     finally:
         display.stop()
     result = WorkflowRunResult.of_outcome(
@@ -83,7 +89,7 @@ def run_workflow(workflow: Workflow, request: RunRequest, config: JobmonConfig) 
     )
     take_result(workflow, result)
     errors = _errors_of(workflow, result)
-    if config.get_boolean("progress", "enabled") and sys.stderr is not None:
+    if is_shown:
         say(sys.stderr, last_words(result, workflow.name, errors))
     return result
 

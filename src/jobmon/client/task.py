@@ -512,3 +512,26 @@ class Task:
         return errors_by_task(fetch_errors(self._requester, workflow_id, task_id=self._task_id)).get(
             self._task_id
         )
+
+    def resource_usage(self) -> dict[str, Any]:
+        """What its last attempt used.
+
+        Returns:
+            ``num_attempts``, ``nodename``, ``runtime`` (seconds) and ``memory`` (bytes, at the peak); the last three
+            are ``None`` as long as they are not known.
+
+        Raises:
+            AttributeError: its workflow is not bound yet.
+        """
+        from jobmon.serializers.monitor import TaskStatusRequest, TaskStatusResponse
+
+        message = TaskStatusRequest([self.task_id])
+        response = self._requester.send("POST", "/monitor/task_status", message, TaskStatusResponse)
+        attempts = [row for row in response.attempts if row.task_instance_id is not None]
+        last = attempts[-1] if attempts else None
+        return {
+            "num_attempts": len(attempts),
+            "nodename": (last.nodename or None) if last else None,
+            "runtime": last.wallclock if last else None,
+            "memory": last.maxrss if last else None,
+        }

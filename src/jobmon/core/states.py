@@ -218,9 +218,15 @@ WORKFLOW: Final[WorkflowTable] = {
     _W.ABORTED: {_WE.REGISTER: _W.REGISTERING, _WE.FINISH: _W.DONE, _WE.ABORT: STALE},
 }
 
-_RUN_ENDED: Final[Mapping[WorkflowRunEvent, WorkflowRunStatus | _Stale]] = dict.fromkeys(
-    (_RE.FINISH, _RE.FAIL, _RE.STOP, _RE.ABORT, _RE.COLD_RESUME, _RE.HOT_RESUME, _RE.TERMINATE), STALE
-)
+_RUN_WAY: Final = (_RE.LINK, _RE.BIND, _RE.INSTANTIATE, _RE.LAUNCH, _RE.START)
+"""The way up of a run; on each step, those that led there may be told again."""
+
+
+def _told_again(count: int) -> Mapping[WorkflowRunEvent, WorkflowRunStatus | _Stale]:
+    return dict.fromkeys(_RUN_WAY[:count], STALE)
+
+
+_RUN_ENDED: Final[Mapping[WorkflowRunEvent, WorkflowRunStatus | _Stale]] = dict.fromkeys(WorkflowRunEvent, STALE)
 
 _RUN_OBEYS: Final[Mapping[WorkflowRunEvent, WorkflowRunStatus | _Stale]] = {
     _RE.FAIL: _R.ERROR,
@@ -229,29 +235,27 @@ _RUN_OBEYS: Final[Mapping[WorkflowRunEvent, WorkflowRunStatus | _Stale]] = {
     _RE.HOT_RESUME: _R.HOT_RESUME,
 }
 
+# An order may cross the controller's own word about the end: whatever it says then, the run is over; and if the last
+# task was done, so is the workflow.
+_RUN_ORDERED: Final[Mapping[WorkflowRunEvent, WorkflowRunStatus | _Stale]] = {
+    **_told_again(5),
+    _RE.TERMINATE: _R.TERMINATED,
+    _RE.FAIL: _R.TERMINATED,
+    _RE.STOP: _R.TERMINATED,
+    _RE.FINISH: _R.DONE,
+    _RE.COLD_RESUME: STALE,
+    _RE.HOT_RESUME: STALE,
+}
+
 WORKFLOW_RUN: Final[WorkflowRunTable] = {
     _R.REGISTERED: {_RE.LINK: _R.LINKING, _RE.ABORT: _R.ABORTED},
-    _R.LINKING: {_RE.BIND: _R.BOUND, _RE.ABORT: _R.ABORTED, _RE.LINK: STALE},
-    _R.BOUND: {**_RUN_OBEYS, _RE.INSTANTIATE: _R.INSTANTIATED, _RE.BIND: STALE},
-    _R.INSTANTIATED: {**_RUN_OBEYS, _RE.LAUNCH: _R.LAUNCHED, _RE.INSTANTIATE: STALE},
-    _R.LAUNCHED: {**_RUN_OBEYS, _RE.START: _R.RUNNING, _RE.LAUNCH: STALE},
-    _R.RUNNING: {
-        **_RUN_OBEYS,
-        _RE.FINISH: _R.DONE,
-        _RE.START: STALE,
-        _RE.LAUNCH: STALE,
-        _RE.INSTANTIATE: STALE,
-    },
-    _R.COLD_RESUME: {
-        _RE.TERMINATE: _R.TERMINATED,
-        _RE.COLD_RESUME: STALE,
-        _RE.HOT_RESUME: STALE,
-    },
-    _R.HOT_RESUME: {
-        _RE.TERMINATE: _R.TERMINATED,
-        _RE.COLD_RESUME: _R.COLD_RESUME,
-        _RE.HOT_RESUME: STALE,
-    },
+    _R.LINKING: {**_told_again(1), _RE.BIND: _R.BOUND, _RE.ABORT: _R.ABORTED},
+    _R.BOUND: {**_told_again(2), **_RUN_OBEYS, _RE.INSTANTIATE: _R.INSTANTIATED},
+    _R.INSTANTIATED: {**_told_again(3), **_RUN_OBEYS, _RE.LAUNCH: _R.LAUNCHED},
+    _R.LAUNCHED: {**_told_again(4), **_RUN_OBEYS, _RE.START: _R.RUNNING},
+    _R.RUNNING: {**_told_again(5), **_RUN_OBEYS, _RE.FINISH: _R.DONE},
+    _R.COLD_RESUME: _RUN_ORDERED,
+    _R.HOT_RESUME: {**_RUN_ORDERED, _RE.COLD_RESUME: _R.COLD_RESUME},
     _R.ABORTED: _RUN_ENDED,
     _R.DONE: _RUN_ENDED,
     _R.STOPPED: _RUN_ENDED,

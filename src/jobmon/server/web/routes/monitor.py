@@ -34,9 +34,10 @@ def workflow_status(
     user: list[str] = [],  # noqa: B006
     limit: int = 5,
 ) -> WorkflowStatusResponse:
-    """How far workflows are."""
+    """How far workflows are: those named, or the latest of the users named, or of who asks."""
+    users = user or ([] if workflow_id else [context.user])
     with context.state.database.read() as connection:
-        return WorkflowStatusResponse(monitor.workflows_read_status(connection, workflow_id, user, limit))
+        return WorkflowStatusResponse(monitor.workflows_read_status(connection, workflow_id, users, limit))
 
 
 @router.route("GET", "/workflow/{workflow_id}/tasks", response=WorkflowTasksResponse)

@@ -218,19 +218,24 @@ def tasks_read_status(connection: Connection, message: TaskStatusRequest) -> lis
 
 
 def _attempt(row: Any) -> AttemptRow:
-    cause, distributor_id, nodename, stdout, stderr, stderr_log = (
-        text or "" for text in (*row[6:9], *row[14:17])
-    )
     return AttemptRow(
-        *row[:5],
-        row[5] or "",
-        cause,
-        distributor_id,
-        nodename,
-        *row[9:14],
-        stdout,
-        stderr,
-        stderr_log=stderr_log,
+        task_id=row[0],
+        task_name=row[1],
+        workflow_id=row[2],
+        task_status=row[3],
+        task_instance_id=row[4],
+        instance_status=row[5] or "",
+        cause=row[6] or "",
+        distributor_id=row[7] or "",
+        nodename=row[8] or "",
+        exit_code=row[9],
+        wallclock=row[10],
+        cpu=row[11],
+        maxrss=row[12],
+        io=row[13],
+        stdout=row[14] or "",
+        stderr=row[15] or "",
+        stderr_log=row[16] or "",
     )
 
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-import msgspec
 from sqlalchemy import Connection, exists, func, insert, literal, select, update
 
 from jobmon.core import states
@@ -31,7 +30,6 @@ from jobmon.core.states import (
 )
 from jobmon.serializers.monitor import ResetWorkflowResponse, UpdateTasksRequest, UpdateTasksResponse
 from jobmon.server.web.models import (
-    Edge,
     Task,
     TaskHistory,
     TaskInstance,
@@ -41,11 +39,15 @@ from jobmon.server.web.models import (
 )
 from jobmon.server.web.store.attempts import attempts_apply_events, runs_advance_cursor
 from jobmon.server.web.store.define import chunks
+from jobmon.server.web.store.downstream import (
+    require_few,
+    tasks_directly_downstream,
+    tasks_with_downstream,
+)
 from jobmon.server.web.store.monitor import require_tasks
 from jobmon.server.web.store.ownership import require_owner
 from jobmon.server.web.store.runs import workflow_lock
 
-MAX_TASKS = 10_000
 _SETTABLE = frozenset(
     {WorkflowStatus.FAILED, WorkflowStatus.DONE, WorkflowStatus.ABORTED, WorkflowStatus.HALTED}
 )
@@ -109,11 +111,7 @@ def tasks_update_by_hand(
     task_ids = sorted(set(message.task_ids))
     if message.is_recursive or new_status is TaskStatus.REGISTERED:
         task_ids = tasks_with_downstream(connection, workflow_id, task_ids)
-    if len(task_ids) > MAX_TASKS:
-        raise UsageError(
-            f"{len(task_ids)} tasks would change, at most {MAX_TASKS} can be set at once. "
-            "Name fewer, or reset the workflow."
-        )
+    require_few(len(task_ids))
     order = _order(connection, workflow_id, user, now, alive)
     _end_live_attempts(connection, order, task_ids, max_infrastructure_losses)
     changed = _tasks_apply(connection, order, task_ids, new_status)
@@ -162,7 +160,7 @@ def _require_quiet(
         return
     started = [
         row.id
-        for row in _direct_downstream(connection, workflow_id, task_ids)
+        for row in tasks_directly_downstream(connection, workflow_id, task_ids)
         if TaskStatus(row.status) not in _NOT_STARTED
     ]
     if started:
@@ -171,49 +169,6 @@ def _require_quiet(
             f"Workflow {workflow_id} is {status.name} and tasks that wait for the given ones have started "
             f"(task {shown}). Stop it first: jobmon workflow stop {workflow_id}."
         )
-
-
-def _direct_downstream(connection: Connection, workflow_id: int, task_ids: Sequence[int]) -> list[Any]:
-    """Tasks (id, node id, status) that wait for one of these."""
-    nodes: list[int] = []
-    for part in chunks(task_ids):
-        nodes += connection.scalars(select(Task.node_id).where(Task.id.in_(part)))
-    return _tasks_of_nodes(connection, workflow_id, _downstream_nodes(connection, workflow_id, nodes))
-
-
-def _downstream_nodes(connection: Connection, workflow_id: int, node_ids: Sequence[int]) -> set[int]:
-    dag_id = connection.scalar(select(Workflow.dag_id).where(Workflow.id == workflow_id))
-    found: set[int] = set()
-    for part in chunks(node_ids):
-        texts = connection.scalars(
-            select(Edge.downstream_node_ids).where(Edge.dag_id == dag_id, Edge.node_id.in_(part))
-        )
-        for text in texts:
-            found.update(msgspec.json.decode(text, type=list[int]))
-    return found
-
-
-def _tasks_of_nodes(connection: Connection, workflow_id: int, node_ids: set[int]) -> list[Any]:
-    rows: list[Any] = []
-    for part in chunks(sorted(node_ids)):
-        rows += connection.execute(
-            select(Task.id, Task.node_id, Task.status).where(
-                Task.workflow_id == workflow_id, Task.node_id.in_(part)
-            )
-        ).all()
-    return rows
-
-
-def tasks_with_downstream(connection: Connection, workflow_id: int, task_ids: Sequence[int]) -> list[int]:
-    """Tasks and all that wait for them, directly or not."""
-    seen: set[int] = set()
-    for part in chunks(task_ids):
-        seen.update(connection.scalars(select(Task.node_id).where(Task.id.in_(part))))
-    frontier = set(seen)
-    while frontier:
-        frontier = _downstream_nodes(connection, workflow_id, sorted(frontier)) - seen
-        seen |= frontier
-    return sorted(row.id for row in _tasks_of_nodes(connection, workflow_id, seen))
 
 
 def _end_live_attempts(

@@ -1,0 +1,176 @@
+"""Tasks: their attempts and why they failed, what they wait for; setting their status by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from jobmon.client.commands.records import Record, to_frame, to_json
+from jobmon.client.commands.validation import NotOwnerError, RefusedError, letters_of_labels
+from jobmon.core.exceptions import NotAllowedError, UsageError
+from jobmon.core.requester import Requester
+from jobmon.core.states import (
+    TASK_INSTANCE_USER_LABEL,
+    TASK_USER_LABEL,
+    TaskInstanceStatus,
+    TaskStatus,
+    WorkflowStatus,
+)
+from jobmon.serializers.monitor import (
+    AttemptRow,
+    NeighbourRow,
+    TaskDependenciesResponse,
+    TaskStatusRequest,
+    TaskStatusResponse,
+    UpdateTasksRequest,
+    UpdateTasksResponse,
+)
+
+STATUS_COLUMNS = (
+    "TASK_ID",
+    "task_status",
+    "TASK_INSTANCE_ID",
+    "DISTRIBUTOR_ID",
+    "STATUS",
+    "RESOURCE_USAGE",
+    "STDOUT",
+    "STDERR",
+    "ERROR_TRACE",
+)
+_NEW_STATUSES = {
+    TaskStatus.DONE.value: TaskStatus.DONE,
+    TaskStatus.DONE.name: TaskStatus.DONE,
+    TaskStatus.REGISTERED.value: TaskStatus.REGISTERED,
+    TaskStatus.REGISTERED.name: TaskStatus.REGISTERED,
+}
+_MIB = 2**20
+
+
+def task_status(
+    task_ids: int | Sequence[int],
+    status: str | Sequence[str] | None = None,
+    json: bool = False,
+    requester: Requester | None = None,
+) -> Any:
+    """Tasks with all of their attempts: outcome, resources used, log files, what went wrong.
+
+    Args:
+        task_ids: one id or several.
+        status: only tasks of these labels (PENDING, SCHEDULED, RUNNING, DONE, FATAL).
+        json: return JSON text.
+        requester: how to reach the server.
+
+    Returns:
+        A data frame where pandas is installed, else a list of dictionaries; JSON text when asked for.
+    """
+    records = [status_record(row) for row in task_attempts(task_ids, status, requester=requester)]
+    return to_json(records) if json else to_frame(records, STATUS_COLUMNS)
+
+
+def task_attempts(
+    task_ids: int | Sequence[int],
+    status: str | Sequence[str] | None = None,
+    limit: int | None = None,
+    requester: Requester | None = None,
+) -> list[AttemptRow]:
+    """What :func:`task_status` tells, as the server says it."""
+    requester = requester or Requester.from_defaults()
+    ids = [task_ids] if isinstance(task_ids, int) else list(task_ids)
+    labels = [status] if isinstance(status, str) else status
+    message = TaskStatusRequest(ids, letters_of_labels(labels), limit)
+    return requester.send("POST", "/monitor/task_status", message, TaskStatusResponse).attempts
+
+
+def status_record(row: AttemptRow) -> Record:
+    """An attempt as a plain row."""
+    instance_label = ""
+    if row.instance_status:
+        instance_label = TASK_INSTANCE_USER_LABEL[TaskInstanceStatus(row.instance_status)]
+    values = (
+        row.task_id,
+        TASK_USER_LABEL[TaskStatus(row.task_status)],
+        row.task_instance_id,
+        row.distributor_id,
+        instance_label,
+        resource_usage(row),
+        row.stdout,
+        row.stderr,
+        row.error,
+    )
+    return dict(zip(STATUS_COLUMNS, values, strict=True))
+
+
+def resource_usage(row: AttemptRow) -> str:
+    """What an attempt used, in words."""
+    words = []
+    if row.wallclock is not None:
+        words.append(f"{row.wallclock:.1f} s")
+    if row.cpu is not None:
+        words.append(f"CPU {row.cpu:.1f} s")
+    if row.maxrss is not None:
+        words.append(f"memory {row.maxrss / _MIB:.0f} MiB")
+    return ", ".join(words)
+
+
+def next_commands(rows: Sequence[AttemptRow]) -> list[str]:
+    """What to type next when tasks failed for good."""
+    failed = {row.workflow_id for row in rows if row.task_status == TaskStatus.ERROR_FATAL.value}
+    return [
+        f"When the cause is mended:  jobmon workflow resume -w {workflow_id}  "
+        "(or run(resume=True) in its script)"
+        for workflow_id in sorted(failed)
+    ]
+
+
+def get_task_dependencies(task_id: int, requester: Requester | None = None) -> dict[str, list[Record]]:
+    """What a task waits for (``up``) and what waits for it (``down``): ids, names and status letters."""
+    requester = requester or Requester.from_defaults()
+    path = f"/monitor/task/{task_id}/dependencies"
+    answer = requester.send("GET", path, None, TaskDependenciesResponse)
+    return {"up": [_neighbour(row) for row in answer.up], "down": [_neighbour(row) for row in answer.down]}
+
+
+def _neighbour(row: NeighbourRow) -> Record:
+    return {"id": row.id, "name": row.name, "status": row.status}
+
+
+def update_task_status(
+    task_ids: Sequence[int],
+    workflow_id: int,
+    new_status: str,
+    force: bool = False,
+    recursive: bool = False,
+    requester: Requester | None = None,
+) -> str:
+    """Set tasks to done (D), or to registered (G) so that they, and all that waits for them, run again.
+
+    Args:
+        task_ids: at most 10 000 tasks of one workflow.
+        workflow_id: that workflow.
+        new_status: D, G, DONE or REGISTERED.
+        force: also while the workflow runs and tasks that wait for these have started.
+        recursive: with all that waits for them, directly or not.
+        requester: how to reach the server.
+
+    Raises:
+        NotOwnerError: the workflow belongs to somebody else (also an AssertionError).
+        RefusedError: the tasks or the status are not allowed, now or ever (also an AssertionError).
+    """
+    requester = requester or Requester.from_defaults()
+    wanted = _NEW_STATUSES.get(new_status.upper())
+    if wanted is None:
+        raise RefusedError(f"Tasks can be set to {', '.join(_NEW_STATUSES)}, not to '{new_status}'.")
+    message = UpdateTasksRequest(list(task_ids), wanted.value, recursive, force)
+    path = f"/monitor/workflow/{workflow_id}/task_statuses"
+    try:
+        answer = requester.send("PUT", path, message, UpdateTasksResponse)
+    except NotAllowedError as error:
+        raise NotOwnerError(str(error)) from error
+    except UsageError as error:
+        raise RefusedError(str(error)) from error
+    more = answer.num_tasks - len(set(task_ids))
+    with_them = f" (with {more} tasks that wait for them)" if more else ""
+    return (
+        f"{answer.num_changed} of {answer.num_tasks} tasks{with_them} were set to {wanted.name}; workflow "
+        f"{workflow_id} is {WorkflowStatus(answer.workflow_status).name}."
+    )

@@ -1,0 +1,392 @@
+"""Workflows: how far they are, their tasks and logs; limit, reset, stop and resume them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from jobmon.client.commands.records import Record, local_time, share, to_frame, to_json
+from jobmon.client.commands.validation import letters_of_labels
+from jobmon.core.exceptions import UsageError, WorkflowNotResumable, WorkflowRunStateError
+from jobmon.core.process_identity import is_alive
+from jobmon.core.requester import Requester
+from jobmon.core.states import TASK_USER_LABEL, USER_LABELS, TaskStatus, WorkflowRunStatus, WorkflowStatus
+from jobmon.serializers.monitor import (
+    LogRow,
+    ResetWorkflowRequest,
+    ResetWorkflowResponse,
+    WorkflowLogsResponse,
+    WorkflowStatusResponse,
+    WorkflowStatusRow,
+    WorkflowTasksResponse,
+)
+from jobmon.serializers.swarm import (
+    LimitRequest,
+    LimitResponse,
+    ResumableResponse,
+    SetResumeRequest,
+    WorkflowMetadataResponse,
+)
+
+if TYPE_CHECKING:
+    from jobmon.client.progress import RunDisplay
+    from jobmon.client.result import WorkflowRunResult
+
+STATUS_COLUMNS = ("WF_ID", "WF_NAME", "WF_STATUS", "CREATED_DATE", "TASKS", *USER_LABELS, "RETRIES")
+TASK_COLUMNS = ("TASK_ID", "TASK_NAME", "STATUS", "RETRIES")
+LOG_COLUMNS = ("TASK_ID", "TASK_NAME", "ARRAY_NAME", "TASK_INSTANCE_ID", "OUTPUT_PATH", "ERROR_PATH")
+STOP_SECONDS = 60.0
+POLL_SECONDS = 0.2
+
+
+# -- looking ------------------------------------------------------------------------------------------
+def workflow_status(
+    workflow_id: int | Sequence[int] | None = None,
+    user: str | Sequence[str] | None = None,
+    json: bool = False,
+    limit: int | None = 5,
+    requester: Requester | None = None,
+) -> Any:
+    """How far workflows are: those named, or the latest of the users named, or of the current user.
+
+    Args:
+        workflow_id: one id or several.
+        user: one name or several.
+        json: return JSON text, with counts as numbers.
+        limit: at most so many workflows of users.
+        requester: how to reach the server.
+
+    Returns:
+        A data frame where pandas is installed, else a list of dictionaries; JSON text when asked for.
+    """
+    rows = workflow_status_rows(workflow_id, user, limit, requester)
+    if json:
+        return to_json([_status_record(row, is_for_people=False) for row in rows])
+    return to_frame(workflow_status_records(rows), STATUS_COLUMNS)
+
+
+def workflow_status_rows(
+    workflow_id: int | Sequence[int] | None = None,
+    user: str | Sequence[str] | None = None,
+    limit: int | None = 5,
+    requester: Requester | None = None,
+) -> list[WorkflowStatusRow]:
+    """What :func:`workflow_status` tells, as the server says it."""
+    requester = requester or Requester.from_defaults()
+    ids = [workflow_id] if isinstance(workflow_id, int) else list(workflow_id or ())
+    users = [user] if isinstance(user, str) else list(user or ())
+    params: dict[str, Any] = {"workflow_id": ids, "user": users}
+    if limit is not None:
+        params["limit"] = _positive(limit)
+    return requester.send(
+        "GET", "/monitor/workflow_status", None, WorkflowStatusResponse, params=params
+    ).workflows
+
+
+def workflow_status_records(rows: Sequence[WorkflowStatusRow]) -> list[Record]:
+    """Rows for people."""
+    return [_status_record(row, is_for_people=True) for row in rows]
+
+
+def _status_record(row: WorkflowStatusRow, *, is_for_people: bool) -> Record:
+    counts = dict.fromkeys(USER_LABELS, 0)
+    for letter, count in row.tasks_by_status.items():
+        counts[TASK_USER_LABEL[TaskStatus(letter)]] += count
+    total = sum(counts.values())
+    return {
+        "WF_ID": row.id,
+        "WF_NAME": row.name,
+        "WF_STATUS": WorkflowStatus(row.status).name,
+        "CREATED_DATE": local_time(row.created_date) if is_for_people else row.created_date,
+        "TASKS": total,
+        **{name: share(count, total) if is_for_people else count for name, count in counts.items()},
+        "RETRIES": row.retries,
+    }
+
+
+def next_commands(rows: Sequence[WorkflowStatusRow]) -> list[str]:
+    """What to type next for workflows with failed tasks."""
+    failed = TaskStatus.ERROR_FATAL.value
+    return [
+        f"Which tasks of workflow {row.id} failed:  jobmon workflow tasks -w {row.id} "
+        f"-s {TASK_USER_LABEL[TaskStatus.ERROR_FATAL]}"
+        for row in rows
+        if row.tasks_by_status.get(failed)
+    ]
+
+
+def workflow_tasks(
+    workflow_id: int,
+    status: str | Sequence[str] | None = None,
+    json: bool = False,
+    limit: int | None = 5,
+    requester: Requester | None = None,
+) -> Any:
+    """Tasks of a workflow.
+
+    Args:
+        workflow_id: the workflow.
+        status: only tasks of these labels (PENDING, SCHEDULED, RUNNING, DONE, FATAL).
+        json: return JSON text.
+        limit: at most so many.
+        requester: how to reach the server.
+
+    Returns:
+        A data frame where pandas is installed, else a list of dictionaries; JSON text when asked for.
+    """
+    records = workflow_task_records(workflow_id, status, limit, requester)
+    return to_json(records) if json else to_frame(records, TASK_COLUMNS)
+
+
+def workflow_task_records(
+    workflow_id: int,
+    status: str | Sequence[str] | None = None,
+    limit: int | None = 5,
+    requester: Requester | None = None,
+) -> list[Record]:
+    """What :func:`workflow_tasks` tells, as plain rows."""
+    requester = requester or Requester.from_defaults()
+    labels = [status] if isinstance(status, str) else status
+    params: dict[str, Any] = {"status": letters_of_labels(labels)}
+    if limit is not None:
+        params["limit"] = _positive(limit)
+    path = f"/monitor/workflow/{workflow_id}/tasks"
+    tasks = requester.send("GET", path, None, WorkflowTasksResponse, params=params).tasks
+    return [
+        {
+            "TASK_ID": task.id,
+            "TASK_NAME": task.name,
+            "STATUS": TASK_USER_LABEL[TaskStatus(task.status)],
+            "RETRIES": task.retries,
+        }
+        for task in tasks
+    ]
+
+
+def get_filepaths(
+    workflow_id: int,
+    array_name: str = "",
+    job_name: str = "",
+    limit: int | None = 5,
+    requester: Requester | None = None,
+) -> list[Record]:
+    """Log files of the attempts of a workflow, or of one array, or of one task of it."""
+    requester = requester or Requester.from_defaults()
+    params: dict[str, Any] = {"array_name": array_name, "task_name": job_name}
+    if limit is not None:
+        params["limit"] = _positive(limit)
+    path = f"/monitor/workflow/{workflow_id}/logs"
+    return [
+        _log_record(row)
+        for row in requester.send("GET", path, None, WorkflowLogsResponse, params=params).logs
+    ]
+
+
+def _log_record(row: LogRow) -> Record:
+    values = (row.task_id, row.task_name, row.array_name, row.task_instance_id, row.stdout, row.stderr)
+    return dict(zip(LOG_COLUMNS, values, strict=True))
+
+
+def _positive(limit: int) -> int:
+    if limit < 1:
+        raise UsageError(f"The limit must be at least 1, not {limit}.")
+    return limit
+
+
+# -- changing -----------------------------------------------------------------------------------------
+def concurrency_limit(workflow_id: int, max_tasks: int, requester: Requester | None = None) -> str:
+    """Set how many tasks of a workflow may run at once, also while it runs; 0 pauses it."""
+    requester = requester or Requester.from_defaults()
+    path = f"/swarm/workflow/{workflow_id}/limit"
+    limit = requester.send("PUT", path, LimitRequest(max_tasks), LimitResponse).max_tasks
+    if limit == 0:
+        return f"Workflow {workflow_id} starts no more tasks until its limit is raised."
+    return f"Workflow {workflow_id} now runs at most {limit} tasks at once."
+
+
+def workflow_reset(workflow_id: int, partial_reset: bool = False, requester: Requester | None = None) -> str:
+    """Make every task of a workflow ready to run again; ``partial_reset`` leaves those that are done.
+
+    Raises:
+        NotAllowedError: it belongs to somebody else.
+        WorkflowRunStateError: it is being run.
+    """
+    requester = requester or Requester.from_defaults()
+    path = f"/monitor/workflow/{workflow_id}/reset"
+    answer = requester.send("PUT", path, ResetWorkflowRequest(partial_reset), ResetWorkflowResponse)
+    return (
+        f"Workflow {workflow_id} was reset: {answer.num_reset} tasks will run again, its status is "
+        f"{WorkflowStatus(answer.workflow_status).name}. To run it: jobmon workflow resume -w {workflow_id}"
+    )
+
+
+def stop_workflow(workflow_id: int, timeout: float = STOP_SECONDS, requester: Requester | None = None) -> str:
+    """End the run of a workflow and kill what it runs; returns when both are over.
+
+    Args:
+        workflow_id: the workflow.
+        timeout: seconds to wait for the end.
+        requester: how to reach the server.
+
+    Raises:
+        NotAllowedError: it belongs to somebody else.
+        WorkflowNotResumable: something is still alive after that time.
+    """
+    from jobmon.swarm.resume import prepare_resume
+
+    requester = requester or Requester.from_defaults()
+    before = _is_resumable(requester, workflow_id)
+    path = f"/swarm/workflow/{workflow_id}/stop"
+    answer = requester.send("POST", path, SetResumeRequest(), ResumableResponse)
+    deadline = time.monotonic() + timeout
+    while answer.alive_workflow_run_id is not None and not _is_dead(answer):
+        if time.monotonic() > deadline:
+            raise WorkflowNotResumable(
+                f"Workflow {workflow_id} was ordered to stop, but its run {answer.alive_workflow_run_id} is "
+                f"{WorkflowRunStatus(answer.alive_run_status).name} after {timeout:.0f} s; it counts as lost in "
+                f"{max(0.0, answer.lost_in_seconds):.0f} s. Look again: jobmon workflow status -w {workflow_id}"
+            )
+        time.sleep(POLL_SECONDS)
+        answer = _is_resumable(requester, workflow_id)
+    if not answer.is_resumable:
+        prepare_resume(requester, workflow_id, True, max(1.0, deadline - time.monotonic()))
+        answer = _is_resumable(requester, workflow_id)
+    status = WorkflowStatus(answer.workflow_status).name
+    if before.is_resumable:
+        return f"Workflow {workflow_id} was not running; its status is {status}."
+    return (
+        f"Workflow {workflow_id} was stopped; its status is {status}. "
+        f"To go on with it: jobmon workflow resume -w {workflow_id}"
+    )
+
+
+def _is_resumable(requester: Requester, workflow_id: int) -> ResumableResponse:
+    path = f"/swarm/workflow/{workflow_id}/is_resumable"
+    return requester.send("GET", path, None, ResumableResponse, params={"cold": "true"})
+
+
+def _is_dead(answer: ResumableResponse) -> bool:
+    return answer.controller is not None and is_alive(answer.controller) is False
+
+
+def resume_workflow(
+    workflow_id: int,
+    cluster_name: str = "",
+    *,
+    reset_running_jobs: bool = False,
+    timeout: float = 180,
+    seconds_until_timeout: float = 36000,
+    force_cleanup: bool = False,
+    display: RunDisplay | None = None,
+    requester: Requester | None = None,
+) -> WorkflowRunResult:
+    """Run what is not done of a workflow, without its script; returns when it has ended.
+
+    Args:
+        workflow_id: a workflow that is registered completely.
+        cluster_name: the cluster its tasks are for; refused when they are for another one. Empty: any.
+        reset_running_jobs: end what still runs of an earlier run; false adopts what can be adopted.
+        timeout: seconds an earlier run has to hand over.
+        seconds_until_timeout: seconds the new run may take.
+        force_cleanup: after ``timeout`` count attempts that were ordered to end as ended.
+        display: shows progress.
+        requester: how to reach the server.
+
+    Raises:
+        WorkflowAlreadyComplete: every task is done.
+        WorkflowNotResumable: an earlier run is still alive.
+        WorkflowTimeoutError: it took too long.
+    """
+    from jobmon.client.progress import SilentDisplay, title
+    from jobmon.client.result import WorkflowRunResult
+    from jobmon.client.run import wait_for
+    from jobmon.core.configuration import JobmonConfig
+    from jobmon.swarm.controller import Controller, RunOptions
+    from jobmon.swarm.resume import prepare_resume
+
+    config = JobmonConfig()
+    requester = requester or Requester.from_defaults(config)
+    metadata = _require_resumable(requester, workflow_id, cluster_name)
+    prepare_resume(requester, workflow_id, reset_running_jobs, timeout, force_cleanup)
+    display = display or SilentDisplay()
+    options = RunOptions(
+        seconds_until_timeout=seconds_until_timeout,
+        heartbeat_interval=config.get_float("heartbeat", "workflow_run_interval"),
+        report_by_buffer=config.get_float("heartbeat", "report_by_buffer"),
+        adopt=not reset_running_jobs,
+    )
+    controller = Controller(requester, workflow_id, options, on_progress=display.update, config=config)
+    display.start(f"{title(workflow_id, metadata.name)}: resuming")
+    try:
+        controller.start()
+        wait_for(controller, display)
+    finally:
+        display.stop()
+    return WorkflowRunResult.of_outcome(workflow_id, controller.workflow_run_id, controller.outcome())
+
+
+def _require_resumable(requester: Requester, workflow_id: int, cluster_name: str) -> WorkflowMetadataResponse:
+    path = f"/swarm/workflow/{workflow_id}/metadata"
+    metadata = requester.send("GET", path, None, WorkflowMetadataResponse)
+    if not metadata.is_bound:
+        raise WorkflowNotResumable(
+            f"Workflow {workflow_id} is not registered completely; run the script that defines it again."
+        )
+    clusters = sorted({resources.cluster_name for resources in metadata.task_resources})
+    if cluster_name and cluster_name not in clusters:
+        raise UsageError(
+            f"The tasks of workflow {workflow_id} are for cluster {', '.join(clusters)}, not for '{cluster_name}'. "
+            "Leave the cluster out, or change it in the script."
+        )
+    return metadata
+
+
+def resume_workflow_from_id(
+    workflow_id: int,
+    cluster_name: str = "",
+    reset_if_running: bool = True,
+    log: bool = True,
+    timeout: float = 180,
+    seconds_until_timeout: float = 36000,
+    force_cleanup: bool = False,
+    *,
+    tell: Callable[[str], None] | None = None,
+    requester: Requester | None = None,
+) -> None:
+    """Run what is not done of a workflow, by its id, from anywhere.
+
+    Args:
+        workflow_id: the workflow.
+        cluster_name: the cluster its tasks are for; empty: any.
+        reset_if_running: end what still runs of an earlier run; false adopts what can be adopted.
+        log: show progress.
+        timeout: seconds an earlier run has to hand over.
+        seconds_until_timeout: seconds the new run may take.
+        force_cleanup: after ``timeout`` count attempts that were ordered to end as ended.
+        tell: takes the last words when every task is done.
+        requester: how to reach the server.
+
+    Raises:
+        WorkflowRunStateError: not every task is done at the end; the message says what failed and why.
+    """
+    from jobmon.client.progress import choose_display, last_words
+    from jobmon.client.result import fetch_errors
+
+    requester = requester or Requester.from_defaults()
+    result = resume_workflow(
+        workflow_id,
+        cluster_name,
+        reset_running_jobs=reset_if_running,
+        timeout=timeout,
+        seconds_until_timeout=seconds_until_timeout,
+        force_cleanup=force_cleanup,
+        display=choose_display(log),
+        requester=requester,
+    )
+    errors = fetch_errors(requester, workflow_id) if result.failed_task_ids else []
+    words = last_words(result, "", errors)
+    if result != WorkflowRunStatus.DONE.value:
+        raise WorkflowRunStateError(words)
+    if tell is not None:
+        tell(words)

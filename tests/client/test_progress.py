@@ -1,0 +1,178 @@
+"""What is shown while a workflow runs and when it has ended."""
+
+from __future__ import annotations
+
+import io
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from jobmon.client.progress import (
+    BarDisplay,
+    BindDisplay,
+    LineDisplay,
+    SilentDisplay,
+    choose_display,
+    duration,
+    last_words,
+    say,
+)
+from jobmon.client.result import WorkflowRunResult, errors_by_task
+from jobmon.swarm.controller import Progress, RunOutcome
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def progress(done: int, failed: int = 0, total: int = 100) -> Progress:
+    return Progress(total, done, 2, failed, total - done - failed, 5.0, "R")
+
+
+def result(status: str, done: int, failed: list[int] | None = None, before: int = 0) -> WorkflowRunResult:
+    failed = failed or []
+    statuses = dict.fromkeys(failed, "F")
+    return WorkflowRunResult.of_outcome(
+        12, 3, RunOutcome(status, 62.3, done + len(failed), done, len(failed), before, statuses, [], failed)
+    )
+
+
+def error(task_id: int, number: int = 1, **kwargs: Any) -> Any:
+    values = {
+        "task_id": task_id,
+        "task_name": f"fit_{task_id}",
+        "task_instance_id": task_id * 10 + number,
+        "task_instance_error_log_id": task_id * 10 + number,
+        "error_time": "2026-01-01T00:00:00",
+        "description": f"it broke {number}",
+        "stderr_log": "",
+        "stdout": f"/logs/{task_id}.o{number}",
+        "stderr": f"/logs/{task_id}.e{number}",
+    }
+    return SimpleNamespace(**(values | kwargs))
+
+
+def test_the_display_fits_the_stream() -> None:
+    assert isinstance(choose_display(True, io.StringIO()), LineDisplay)
+    assert isinstance(choose_display(True, Terminal()), BarDisplay)
+    assert isinstance(choose_display(False, Terminal()), SilentDisplay)
+
+
+def test_lines_are_few() -> None:
+    stream, clock = io.StringIO(), Clock()
+    display = LineDisplay(stream, clock)
+    display.start("workflow 1: 100 tasks")
+    for done in range(101):
+        clock.now += 0.5
+        display.update(progress(done))
+    display.stop()
+    lines = stream.getvalue().splitlines()
+    assert lines[0] == "workflow 1: 100 tasks"
+    assert lines[1] == "  10 of 100 done, 2 running, 5.0 s"
+    assert len(lines) == 10
+
+
+def test_a_slow_run_says_something_every_ten_seconds_if_there_is_news() -> None:
+    stream, clock = io.StringIO(), Clock()
+    display = LineDisplay(stream, clock)
+    display.start("x")
+    for done in (0, 0, 1, 1, 2):
+        clock.now += 10
+        display.update(progress(done, failed=int(done > 1)))
+    assert stream.getvalue().splitlines()[1:] == [
+        "  1 of 100 done, 2 running, 5.0 s",
+        "  2 of 100 done, 2 running, 1 failed, 5.0 s",
+    ]
+
+
+def test_the_bar_moves_and_makes_room_for_questions() -> None:
+    stream = Terminal()
+    display = choose_display(True, stream)
+    display.start("workflow 1 [x]: 100 tasks")
+    display.update(progress(40, failed=1))
+    display.pause()
+    display.proceed()
+    display.update(progress(99, failed=1))
+    display.stop()
+    assert "workflow 1 [x]: 100 tasks" in stream.getvalue()
+
+
+def test_registration_is_mentioned_when_it_takes_long() -> None:
+    stream, clock = io.StringIO(), Clock()
+    display = BindDisplay(40, True, stream, clock)
+    display.advance("nodes", 10)
+    assert stream.getvalue() == ""
+    clock.now = 3
+    display.advance("nodes", 10)
+    display.advance("tasks", 10)
+    clock.now = 20
+    display.advance("tasks", 10)
+    assert stream.getvalue().splitlines() == ["  registering nodes: 50%", "  registering tasks: 100%"]
+
+
+def test_a_closed_stream_ends_no_run() -> None:
+    stream = io.StringIO()
+    stream.close()
+    say(stream, "anything")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.84, "0.8 s"), (42.2, "42 s"), (200, "3 min 20 s"), (7500, "2 h 05 min")]
+)
+def test_lengths_of_time_in_words(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_the_last_words_of_a_success_are_short() -> None:
+    words = last_words(result("D", 142, before=40), "fits", [])
+    assert words.splitlines() == [
+        "workflow 12 'fits': DONE, 142 of 142 tasks done (40 of them before), in 1 min 02 s",
+        "  look closer:  jobmon workflow status -w 12",
+    ]
+
+
+def test_the_last_words_of_a_failure_say_what_and_why_and_what_next() -> None:
+    errors = [error(task_id, number) for number in (2, 1) for task_id in range(1, 8)]
+    words = last_words(result("E", 3, failed=list(range(1, 8))), "fits", errors)
+    assert "ERROR, 3 of 10 tasks done, 7 failed" in words
+    assert words.count("failed: fit_") == 5
+    assert "… and 2 more" in words
+    assert "it broke 2" in words
+    assert "it broke 1" not in words
+    assert "stderr: /logs/1.e2" in words
+    assert "jobmon workflow status -w 12" in words
+    assert "jobmon task status -t 1" in words
+    assert "jobmon workflow resume -w 12" in words
+
+
+def test_long_errors_are_shown_by_their_end() -> None:
+    text = "\n".join(f"line {number}" for number in range(50))
+    words = last_words(result("E", 0, failed=[1]), "", [error(1, description="", stderr_log=text)])
+    assert "line 49" in words
+    assert "line 40" not in words
+
+
+def test_errors_belong_to_the_latest_attempt() -> None:
+    found = errors_by_task([error(1, 2), error(1, 1), error(2, 1)])
+    assert found[1]["task_instance_id"] == 12
+    assert [entry["description"] for entry in found[1]["error_log"]] == ["it broke 2"]
+    assert set(found) == {1, 2}
+
+
+def test_a_result_is_a_letter_with_more_to_it() -> None:
+    outcome = result("E", 3, failed=[9], before=1)
+    assert outcome == "E"
+    assert outcome.final_status == "E"
+    assert f"{outcome}" == "E"
+    assert (outcome.done_count, outcome.failed_count, outcome.num_newly_completed) == (3, 1, 2)
+    assert outcome.failed_task_ids == {9}
+    assert (outcome.workflow_id, outcome.workflow_run_id) == (12, 3)
