@@ -1,7 +1,7 @@
 """A control script driven by a JSON file, for tests: ``python flow.py SPEC.json``.
 
 The file: ``tasks`` (each ``name``, ``command``, ``upstream`` and what ``create_task`` takes; ``template`` puts a task into an
-array of its own), ``workflow`` (arguments of ``create_workflow``), ``template_limits``, ``run`` (arguments of ``run``), and ``pause``:
+array of its own), ``workflow`` (arguments of ``create_workflow``), ``template_limits``, ``run`` (arguments of ``run``; null: only register), and ``pause``:
 a file to wait for after the workflow is registered. It prints ``BOUND <workflow id>`` and at last ``RESULT`` or
 ``ERROR`` with a JSON object.
 """
@@ -54,6 +54,8 @@ def main():
             say("BOUND", workflow.workflow_id)
         while "pause" in spec and not Path(spec["pause"]).exists():
             time.sleep(0.005)
+        if spec.get("run", {}) is None:
+            return
         result = workflow.run(**spec.get("run", {}))
     except KeyboardInterrupt:
         say("ERROR", {"type": "KeyboardInterrupt", "message": ""})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -113,10 +114,13 @@ class RecordingRequester(Requester):
 
 
 class AppClient:
-    """Requests straight into an application."""
+    """Requests straight into an application; knows which are under way, for a controller's long poll outlives it."""
 
     def __init__(self, client: Any) -> None:
         self._client = client
+        self._idle = threading.Condition()
+        self._num_running = 0
+        self._is_closed = False
 
     def request(
         self,
@@ -128,10 +132,21 @@ class AppClient:
         headers: Mapping[str, str] | None = None,
         timeout: float | None = None,
     ) -> Any:
-        return self._client.request(method, url, content=content, params=params, headers=headers)
+        with self._idle:
+            if self._is_closed:
+                raise RuntimeError("the test is over")
+            self._num_running += 1
+        try:
+            return self._client.request(method, url, content=content, params=params, headers=headers)
+        finally:
+            with self._idle:
+                self._num_running -= 1
+                self._idle.notify_all()
 
     def close(self) -> None:
-        pass
+        with self._idle:
+            self._is_closed = True
+            assert self._idle.wait_for(lambda: self._num_running == 0, timeout=30)
 
 
 @pytest.fixture
@@ -163,6 +178,10 @@ def app_requester(tmp_path: Path) -> Iterator[Requester]:
     settings = {"db": {"sqlalchemy_database_uri": uri}, "embedded": {"directory": str(tmp_path)}}
     config = JobmonConfig(dict_config=settings)
     init_db(uri)
-    with TestClient(get_app(config)) as client:
-        prefix = config.get("http", "route_prefix")
-        yield Requester(f"http://testserver{prefix}", client=AppClient(client))
+    app = get_app(config)
+    with TestClient(app) as client:
+        own = AppClient(client)
+        yield Requester(f"http://testserver{config.get('http', 'route_prefix')}", client=own)
+        assert client.portal is not None
+        client.portal.call(app.state.jobmon.close)  # answers long polls
+        own.close()

@@ -21,7 +21,7 @@ def test_the_same_new_workflow_twice(place: Place) -> None:
     winner = next(script for script in scripts if script is not loser)
     error = loser.error()
     assert error["type"] in REFUSALS
-    assert "alive" in error["message"] or "was run before" in error["message"]
+    assert "resume=True" in error["message"]
     place.open("go")
     assert winner.result()["status"] == "D"
     assert place.num_starts("a", "b") == [1, 1]

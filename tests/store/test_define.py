@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from conftest import Scene
+from scene import Scene
 
 from jobmon.core.exceptions import InvalidUsage, NotFoundError, UnknownClusterError, UnknownQueueError
 from jobmon.serializers.define import TaskResourcesItem, TaskTemplateVersionRequest

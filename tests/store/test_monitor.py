@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from conftest import LAUNCH_AND_START, Scene
+from scene import LAUNCH_AND_START, Scene
 
 from jobmon.core.exceptions import NotFoundError
 from jobmon.core.states import Cause, TaskInstanceEvent

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from conftest import LAUNCH_AND_START, Scene
+from scene import LAUNCH_AND_START, Scene
 
 from jobmon.core.exceptions import NotAllowedError, NotFoundError, UsageError, WorkflowRunStateError
 from jobmon.core.states import TaskInstanceEvent, WorkflowRunEvent

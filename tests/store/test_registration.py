@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from conftest import LAUNCH_AND_START, Scene
+from scene import LAUNCH_AND_START, Scene
 
 from jobmon.core.exceptions import (
     EmptyWorkflowError,
@@ -15,7 +15,6 @@ from jobmon.core.exceptions import (
 )
 from jobmon.core.states import TaskInstanceEvent, WorkflowRunEvent
 from jobmon.serializers.define import WorkflowMatchRequest
-from jobmon.server.web import dialect
 from jobmon.server.web.store import attributes, bind, graph
 
 COUNTED = (
@@ -233,4 +232,3 @@ def test_ten_thousand_tasks_take_a_bounded_number_of_statements(scene: Scene) ->
         task_arg_values=[["data"]] * 10_000,
     )
     assert len(statements) < 60
-    assert scene.write(lambda c: dialect.is_sqlite(c))

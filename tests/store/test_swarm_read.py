@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from conftest import Scene
+from scene import Scene
 
 from jobmon.core.exceptions import NotFoundError, UsageError
 from jobmon.serializers.swarm import LimitRequest

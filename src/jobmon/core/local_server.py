@@ -56,6 +56,10 @@ class ServerRecord(msgspec.Struct, frozen=True):
     version: str
     started_at: float
 
+    def __repr__(self) -> str:
+        """Without the token, which must not reach a log."""
+        return f"ServerRecord(url={self.url!r}, pid={self.pid}, hostname={self.hostname!r})"
+
 
 class LocalServerFiles:
     """The paths inside the directory of a local server."""

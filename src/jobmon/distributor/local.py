@@ -10,6 +10,7 @@ from jobmon.core.cluster_protocol import (
     ATTEMPT_VARIABLE,
     ClusterDistributor,
     Command,
+    Leftover,
     Report,
     attempt_mark,
 )
@@ -109,3 +110,9 @@ class LocalAttempts:
     def terminate_all(self) -> None:
         """End all attempts."""
         self.terminate(sorted(self.live))
+
+    def kill_all(self) -> None:
+        """End all attempts at once, without asking them first."""
+        self.plugin.kill_leftovers(
+            [Leftover(i, str(i), "", attempt_mark(self.run_key, i)) for i in sorted(self.live)]
+        )

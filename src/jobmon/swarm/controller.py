@@ -65,6 +65,7 @@ SHUTDOWN_MARGIN_SECONDS = 10.0
 STILL_RUNNING_SHOWN = 10
 
 _ORDERED = frozenset({WorkflowRunStatus.COLD_RESUME, WorkflowRunStatus.HOT_RESUME})
+_SETTLING = frozenset({TaskInstanceEvent.ABORT, TaskInstanceEvent.FINISH})
 
 
 class _Prepared(NamedTuple):
@@ -105,6 +106,7 @@ class Controller:
         self._clusters: dict[str, Cluster] = {}
         self._local: dict[str, LocalAttempts] = {}
         self._reports: list[InstanceEvent] = []
+        self._settled: set[int] = set()
         self._run_key = uuid.uuid4().hex
         self._run_status = WorkflowRunStatus.REGISTERED
         self._cursor = self._synced_cursor = self._next_batch_num = 0
@@ -340,13 +342,17 @@ class Controller:
         self._local[row.cluster_name].run(batch, row.requested_resources)
 
     def _settle_stopped(self, events: Sequence[InstanceEvent], stopped: Sequence[int]) -> None:
-        """Attempts that were ordered to end while they ended by themselves: say that they are gone."""
-        said = {event.task_instance_id for event in events if event.event is TaskInstanceEvent.ABORT}
+        """Attempts that were ordered to end while they ended by themselves: say, once, that they are gone.
+
+        A success needs no second word: it counts whatever was ordered.
+        """
+        settled = {event.task_instance_id for event in events if event.event in _SETTLING} | self._settled
         live = {i for local in self._local.values() for i in local.live}
+        unsettled = [i for i in stopped if i not in live and i not in settled]
+        self._settled.update(unsettled)
         self._reports.extend(
             InstanceEvent(task_instance_id, TaskInstanceEvent.ABORT, cause=Cause.ORDERED)
-            for task_instance_id in stopped
-            if task_instance_id not in live and task_instance_id not in said
+            for task_instance_id in unsettled
         )
 
     def _note_cursor(self, answer: SyncResponse) -> None:
@@ -398,6 +404,8 @@ class Controller:
         deadline = time.monotonic() + grace
         while any(local.live for local in self._local.values()) and time.monotonic() < deadline:
             if self._aborted:
+                for local in self._local.values():
+                    local.kill_all()
                 break
             await self._sleep_until(min(deadline, time.monotonic() + 0.5), wake_on_stop=False)
         while self._reports:

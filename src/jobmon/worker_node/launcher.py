@@ -136,6 +136,9 @@ class Launcher:
         self.is_closing = True
         self.grace_seconds = min(self.grace_seconds, GRACE_WITHOUT_CONTROLLER_SECONDS)
         self.kill({entry["id"] for entry in self.queue[self.next :]} | {r.id for r in self.running.values()})
+        latest = time.monotonic() + self.grace_seconds
+        for running in self.running.values():  # those asked before had been given longer
+            running.kill_at = min(latest, running.kill_at or latest)
 
     # -- starting -----------------------------------------------------------------------------------
     def start_next(self) -> None:

@@ -153,9 +153,9 @@ def resume(
     force_cleanup: bool,
 ) -> None:
     """Run what is not done of a workflow, without its script."""
-    from jobmon.client.commands import workflow as commands
+    from jobmon.client.commands.resume import resume_workflow_from_id
 
-    commands.resume_workflow_from_id(
+    resume_workflow_from_id(
         workflow_id,
         cluster,
         reset_if_running=reset_running,

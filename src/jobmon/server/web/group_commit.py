@@ -17,6 +17,7 @@ from jobmon.core.instance_event import InstanceEvent
 from jobmon.serializers.worker import WorkerResponse
 from jobmon.server.web import dialect
 from jobmon.server.web.database import Database
+from jobmon.server.web.fsm.task import may_go_on
 from jobmon.server.web.store.attempts import Applied, attempts_apply_events
 
 MAX_EVENTS = 2000
@@ -99,5 +100,4 @@ def _answer(
             )
         )
     else:
-        is_live = event.task_instance_id not in applied.stop
-        future.set_result(WorkerResponse(attempt.instance_status, is_live))
+        future.set_result(WorkerResponse(attempt.instance_status, may_go_on(attempt.instance_status)))

@@ -78,9 +78,9 @@ def decide(attempt: Attempt, event: TaskInstanceEvent, cause: Cause | None = Non
     if isinstance(after, TaskInstanceStatus) and attempt.task_status in TASK_TERMINAL:
         after = TaskInstanceStatus.ERROR_FATAL
     if after is STALE or not isinstance(after, TaskInstanceStatus):
-        return Verdict(is_live=_may_go_on(before))
+        return Verdict(is_live=may_go_on(before))
     attempt.instance_status = after
-    verdict = Verdict(is_live=_may_go_on(after))
+    verdict = Verdict(is_live=may_go_on(after))
     task_before = attempt.task_status
     task_event = TASK_EVENT_OF_INSTANCE_STATE.get(after)
     task_after = None if task_event is None else states.target(TASK, task_before, task_event)
@@ -96,7 +96,7 @@ def decide(attempt: Attempt, event: TaskInstanceEvent, cause: Cause | None = Non
     return verdict
 
 
-def _may_go_on(status: TaskInstanceStatus) -> bool:
+def may_go_on(status: TaskInstanceStatus) -> bool:
     """Whether a process of an attempt in this state may run."""
     return status not in TASK_INSTANCE_TERMINAL and status is not TaskInstanceStatus.KILL_SELF
 

@@ -56,7 +56,7 @@ class Applied:
     Attributes:
         attempts: every attempt named, as it is now.
         changed_tasks: those whose task changed.
-        stop: attempts that may not go on.
+        stop: attempts that may not go on, though what they said changed nothing.
         illegal: events the tables know nothing of.
         unknown: attempts that do not exist.
         cursors: new cursor of each run that was touched.
@@ -170,7 +170,7 @@ def attempts_apply_events(
                 attempt.instance_status.name,
                 event.event,
             )
-        if not verdict.is_live:
+        if not verdict.is_live and not verdict.steps:
             applied.stop.add(event.task_instance_id)
         if verdict.steps:
             applied.num_changed += 1

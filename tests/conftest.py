@@ -1,0 +1,142 @@
+"""Fixtures for every test: a database of its own, a server in this process, a directory for a local server."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from hypothesis import settings
+
+from jobmon.core import local_server
+from jobmon.core.configuration import ENV_PREFIX, JobmonConfig
+from jobmon.core.local_server import LocalServerFiles
+from jobmon.core.requester import Requester
+from jobmon.server.web.api import get_app
+from jobmon.server.web.database import Database
+from jobmon.server.web.db_admin import init_db
+from jobmon.testing.history import check_history
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # about the HTTP client underneath
+    from starlette.testclient import TestClient
+
+settings.register_profile("jobmon", deadline=None, print_blob=True)
+settings.load_profile("jobmon")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _strange_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No test sees the configuration, the database or the local server of who runs the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in os.environ:
+            if name.startswith(ENV_PREFIX):
+                patch.delenv(name)
+        home = tmp_path_factory.mktemp("home")
+        patch.setenv("HOME", str(home))
+        patch.setenv("JOBMON__EMBEDDED__DIRECTORY", str(home / "jobmon"))
+        yield
+
+
+@pytest.fixture(scope="session")
+def database_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty database of the newest schema, to be copied."""
+    path = tmp_path_factory.mktemp("template") / "jobmon.sqlite"
+    init_db(f"sqlite:///{path}")
+    assert not path.with_name(path.name + "-wal").exists()
+    return path
+
+
+@pytest.fixture
+def database_uri(database_template: Path, tmp_path: Path) -> str:
+    """An empty database of this test alone."""
+    path = tmp_path / "jobmon.sqlite"
+    shutil.copy(database_template, path)
+    return f"sqlite:///{path}"
+
+
+def assert_sound(database: Database) -> None:
+    """What must be true of a database after every test: nothing holds a connection, and the history is legal."""
+    assert database.engine.pool.checkedout() == 0, "a connection was not given back"  # type: ignore[attr-defined]
+    assert check_history(database.engine) == []
+
+
+@pytest.fixture
+def database(database_uri: str) -> Iterator[Database]:
+    """The empty database, for tests of the store; checked at the end."""
+    database = Database(database_uri)
+    yield database
+    assert_sound(database)
+    database.dispose()
+
+
+class AppClient:
+    """Requests straight into an application."""
+
+    def __init__(self, client: TestClient) -> None:
+        self.client = client
+
+    def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        content: bytes | None = None,
+        params: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | None = None,
+    ) -> Any:
+        """Like the HTTP client's, which knows time-outs."""
+        return self.client.request(method, url, content=content, params=params, headers=headers)
+
+    def close(self) -> None:
+        """Nothing to close: the application ends with its fixture."""
+
+
+@pytest.fixture
+def config(database_uri: str, tmp_path: Path) -> JobmonConfig:
+    """Configuration of a server over the empty database."""
+    return JobmonConfig(
+        dict_config={
+            "db": {"sqlalchemy_database_uri": database_uri},
+            "embedded": {"directory": str(tmp_path / "jobmon")},
+        }
+    )
+
+
+@pytest.fixture
+def app(config: JobmonConfig) -> Iterator[FastAPI]:
+    """The server's application over the empty database; checked at the end."""
+    app = get_app(config)
+    yield app
+    assert_sound(app.state.jobmon.database)
+    app.state.jobmon.database.dispose()
+
+
+@pytest.fixture
+def client(app: FastAPI) -> Iterator[TestClient]:
+    """Raw requests to the application; its own failures come as answers."""
+    with TestClient(app, base_url="http://testserver/api/v3", raise_server_exceptions=False) as client:
+        yield client
+        assert_sound(app.state.jobmon.database)
+
+
+@pytest.fixture
+def requester(client: TestClient) -> Requester:
+    """Typed requests to the application."""
+    return Requester("http://testserver/api/v3", client=AppClient(client))
+
+
+@pytest.fixture
+def embedded_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A directory for a local server of this test alone, which is stopped afterwards."""
+    directory = tmp_path / "embedded"
+    monkeypatch.setenv("JOBMON__EMBEDDED__DIRECTORY", str(directory))
+    yield directory
+    if directory.exists():
+        local_server.stop(LocalServerFiles(directory))
