@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -16,28 +14,7 @@ from jobmon.client.tool import Tool
 from jobmon.client.workflow import Workflow
 from jobmon.core.configuration import JobmonConfig
 from jobmon.core.requester import Requester
-
-
-class AppClient:
-    """Requests straight into an application."""
-
-    def __init__(self, client: Any) -> None:
-        self._client = client
-
-    def request(
-        self,
-        method: str,
-        url: str,
-        *,
-        content: bytes | None = None,
-        params: Mapping[str, Any] | None = None,
-        headers: Mapping[str, str] | None = None,
-        timeout: float | None = None,
-    ) -> Any:
-        return self._client.request(method, url, content=content, params=params, headers=headers)
-
-    def close(self) -> None:
-        pass
+from jobmon.testing.in_process import in_process_server
 
 
 @pytest.fixture(autouse=True)
@@ -50,20 +27,10 @@ def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def requester(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Requester]:
+def requester(database_uri: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Requester]:
     """The real server with an empty database, in this process; what asks for the default server gets it."""
-    from jobmon.server.web.api import get_app
-    from jobmon.server.web.db_admin import init_db
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about the HTTP client underneath
-        from starlette.testclient import TestClient
-    uri = f"sqlite:///{tmp_path}/test.sqlite"
-    config = JobmonConfig(dict_config={"db": {"sqlalchemy_database_uri": uri}})
-    init_db(uri)
-    with TestClient(get_app(config)) as client:
-        prefix = config.get("http", "route_prefix")
-        requester = Requester(f"http://testserver{prefix}", client=AppClient(client))
+    config = JobmonConfig(dict_config={"db": {"sqlalchemy_database_uri": database_uri}})
+    with in_process_server(config) as requester:
         monkeypatch.setattr(Requester, "from_defaults", classmethod(lambda cls, config=None: requester))
         yield requester
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import RecordingRequester
+from recording import RecordingRequester
 
 from jobmon.client import bind, dag
 from jobmon.client.attributes import add_task_attributes

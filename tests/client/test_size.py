@@ -8,7 +8,7 @@ import sys
 import tracemalloc
 
 import pytest
-from conftest import RecordingRequester
+from recording import RecordingRequester
 
 from jobmon.client.dag import Dag
 from jobmon.client.task import Task

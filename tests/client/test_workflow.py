@@ -7,9 +7,9 @@ import logging
 from typing import Any
 
 import pytest
-from conftest import RecordingRequester
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from recording import RecordingRequester
 
 from jobmon.client.dag import Dag
 from jobmon.client.task_template import TaskTemplate

@@ -30,7 +30,7 @@ def test_scripts_that_start_together_share_the_first_tool_version(scene: Scene) 
 
 def test_new_tool_version_is_the_newest(scene: Scene) -> None:
     tool = scene.write(lambda c: define.tool_get_or_create(c, "life"))
-    new = scene.write(lambda c: define.tool_version_create(c, tool.id))
+    new = scene.write(lambda c: define.tool_version_get_or_create(c, tool.id, "second"))
     assert scene.read(lambda c: define.tool_versions_list(c, tool.id))[-1] == new
 
 
@@ -64,7 +64,7 @@ def test_template_without_args(scene: Scene) -> None:
 
 def test_things_of_unknown_owners_are_refused(scene: Scene) -> None:
     with pytest.raises(NotFoundError, match="no tool 7"):
-        scene.write(lambda c: define.tool_version_create(c, 7))
+        scene.write(lambda c: define.tool_version_get_or_create(c, 7, "any"))
     with pytest.raises(NotFoundError, match="no tool version 7"):
         scene.write(lambda c: define.task_template_get_or_create(c, 7, "fit"))
     with pytest.raises(NotFoundError, match="no task template 7"):

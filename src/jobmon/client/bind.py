@@ -13,6 +13,7 @@ workflow → arrays → resources → tasks → the word that this was all of it
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator
 from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple
@@ -173,6 +174,7 @@ def send_workflow(workflow: Workflow, dag_id: int, task_hash: str) -> WorkflowRe
         workflow.workflow_args,
         workflow.max_concurrently_running,
         workflow.workflow_attributes,
+        os.getcwd(),
     )
     return workflow.requester.send("POST", "/define/workflow", message, WorkflowResponse)
 

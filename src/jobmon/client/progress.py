@@ -271,7 +271,7 @@ def last_words(result: WorkflowRunResult, name: str, errors: list[TaskErrorRow])
     if shown:
         lines.append(f"                jobmon task status -t {shown[0].task_id}")
     if status == label(WorkflowRunStatus.TERMINATED):
-        lines.append("  another session has taken this workflow over")
+        lines.append("  it was stopped, or taken over, from elsewhere")
     else:
         first = "mend what failed, then " if result.failed_count else ""
         lines.append(how_to_go_on(result.workflow_id, first))

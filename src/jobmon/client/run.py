@@ -47,7 +47,6 @@ def run_workflow(workflow: Workflow, request: RunRequest, config: JobmonConfig) 
         WorkflowTimeoutError: it took too long.
         KeyboardInterrupt: it was stopped by Ctrl-C.
     """
-    from jobmon.swarm.controller import Controller, RunOptions
     from jobmon.swarm.resume import prepare_resume
 
     if request.resume:
@@ -56,21 +55,9 @@ def run_workflow(workflow: Workflow, request: RunRequest, config: JobmonConfig) 
         )
     is_shown = config.get_boolean("progress", "enabled") and sys.stderr is not None
     display = choose_display(is_shown)
-    options = RunOptions(
-        fail_fast=request.fail_fast,
-        seconds_until_timeout=request.seconds_until_timeout,
-        heartbeat_interval=config.get_float("heartbeat", "workflow_run_interval"),
-        report_by_buffer=config.get_float("heartbeat", "report_by_buffer"),
-        adopt=request.resume and not request.reset_running_jobs,
-    )
-    controller = Controller(
-        workflow.requester,
-        workflow.workflow_id,
-        options,
-        hooks=hooks_of(workflow),
-        on_progress=display.update,
-    )
-    done_before = sum(task._initial_status == TaskStatus.DONE for task in workflow.tasks.values())
+    controller = controller_for(workflow, request, config, display)
+    statuses = (task._final_status or task._initial_status for task in workflow.tasks.values())
+    done_before = sum(status == TaskStatus.DONE for status in statuses)
     name = title(workflow.workflow_id, workflow.name)
     display.start(f"{name}: {len(workflow.tasks)} tasks, {done_before} done before")
     try:
@@ -92,6 +79,28 @@ def run_workflow(workflow: Workflow, request: RunRequest, config: JobmonConfig) 
     if is_shown:
         say(sys.stderr, last_words(result, workflow.name, errors))
     return result
+
+
+def controller_for(
+    workflow: Workflow, request: RunRequest, config: JobmonConfig, display: RunDisplay
+) -> Controller:
+    """A controller that has not started yet."""
+    from jobmon.swarm.controller import Controller, RunOptions
+
+    options = RunOptions(
+        fail_fast=request.fail_fast,
+        seconds_until_timeout=request.seconds_until_timeout,
+        heartbeat_interval=config.get_float("heartbeat", "workflow_run_interval"),
+        report_by_buffer=config.get_float("heartbeat", "report_by_buffer"),
+        adopt=request.resume and not request.reset_running_jobs,
+    )
+    return Controller(
+        workflow.requester,
+        workflow.workflow_id,
+        options,
+        hooks=hooks_of(workflow),
+        on_progress=display.update,
+    )
 
 
 def hooks_of(workflow: Workflow) -> TaskHooks:

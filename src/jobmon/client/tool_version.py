@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import TYPE_CHECKING
 
 from jobmon.client.defaults import ResourceDefaults
@@ -35,9 +36,8 @@ class ToolVersion(ResourceDefaults):
     @classmethod
     def get_tool_version(cls, tool: Tool) -> ToolVersion:
         """A new version of the tool, made on the server."""
-        response = tool.requester.send(
-            "POST", "/define/tool_version", ToolVersionRequest(tool.id), ToolVersionResponse
-        )
+        message = ToolVersionRequest(tool.id, uuid.uuid4().hex)
+        response = tool.requester.send("POST", "/define/tool_version", message, ToolVersionResponse)
         return cls.from_wire(response, tool)
 
     @classmethod

@@ -20,9 +20,10 @@ def plugin_module(cluster_type_name: str) -> ModuleType:
         UnknownClusterError: no plugin of that name is installed.
         AttributeError: the plugin lacks one of the three functions.
     """
-    import jobmon.plugins
+    # by name: core knows no plugin, and other wheels add to the namespace
+    namespace = importlib.import_module("jobmon.plugins")
 
-    installed = {module.name for module in pkgutil.iter_modules(jobmon.plugins.__path__)}
+    installed = {module.name for module in pkgutil.iter_modules(namespace.__path__)}
     registered = {point.name: point for point in entry_points(group="jobmon.plugins")}
     if cluster_type_name in installed:
         module = importlib.import_module(f"jobmon.plugins.{cluster_type_name}")

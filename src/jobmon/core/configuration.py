@@ -254,7 +254,7 @@ class JobmonConfig:
         self._explicit: dict[tuple[str, str], Any] = {}
         if self.filepath:
             for section, content in read_config_file(self.filepath).items():
-                self._load(self._file, section, _expand(content), self.filepath)
+                self._load(self._file, section, content, self.filepath)
         for section, values in (dict_config or {}).items():
             self._load(self._explicit, section, values, "dict_config")
         self._warn_of_unknown_environment()
@@ -300,7 +300,7 @@ class JobmonConfig:
             text = os.environ[env]
             return text if known is not None and isinstance(known.default, str) else coerce(text)
         if (section, key) in self._file:
-            return self._file[section, key]
+            return _expand(self._file[section, key])
         if known is not None:
             return copy.copy(known.default)
         return _UNSET

@@ -226,7 +226,9 @@ def _told_again(count: int) -> Mapping[WorkflowRunEvent, WorkflowRunStatus | _St
     return dict.fromkeys(_RUN_WAY[:count], STALE)
 
 
-_RUN_ENDED: Final[Mapping[WorkflowRunEvent, WorkflowRunStatus | _Stale]] = dict.fromkeys(WorkflowRunEvent, STALE)
+_RUN_ENDED: Final[Mapping[WorkflowRunEvent, WorkflowRunStatus | _Stale]] = dict.fromkeys(
+    WorkflowRunEvent, STALE
+)
 
 _RUN_OBEYS: Final[Mapping[WorkflowRunEvent, WorkflowRunStatus | _Stale]] = {
     _RE.FAIL: _R.ERROR,

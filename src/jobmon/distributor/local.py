@@ -33,6 +33,7 @@ class LocalAttempts:
         workflow_run_id: its run.
         run_key: key of that run.
         log_directory: where logs go when a task does not say.
+        working_dir: where commands run when a task does not say; empty: where the controller runs.
     """
 
     def __init__(
@@ -42,10 +43,11 @@ class LocalAttempts:
         workflow_run_id: int,
         run_key: str,
         log_directory: Path,
+        working_dir: str,
     ) -> None:
         self.plugin = plugin
         self.workflow_id, self.workflow_run_id, self.run_key = workflow_id, workflow_run_id, run_key
-        self.log_directory = log_directory
+        self.log_directory, self.working_dir = log_directory, working_dir
         self.live: set[int] = set()
         self._rate = 0.0  # attempts that end per second
         self._num_ended, self._measured_at = 0, 0.0
@@ -68,6 +70,7 @@ class LocalAttempts:
         resources = dict(requested_resources)
         for stream in ("stdout", "stderr"):
             resources[stream] = str(resources.get(stream) or self.log_directory)
+        resources["working_dir"] = resources.get("working_dir") or self.working_dir
         commands = [
             Command(
                 task_instance_id=task_instance_id,

@@ -25,9 +25,10 @@ class ToolResponse(Struct):
 
 
 class ToolVersionRequest(Struct):
-    """Create a new version of a tool."""
+    """Create a new version of a tool; the same ``version_key``, chosen by the sender, is the same version."""
 
     tool_id: int
+    version_key: str
 
 
 class ToolVersionResponse(Struct):
@@ -137,7 +138,10 @@ class EdgesRequest(Struct):
 
 
 class WorkflowRequest(Struct):
-    """Get or create a workflow; identity is (tool_version_id, workflow_args_hash)."""
+    """Get or create a workflow; identity is (tool_version_id, workflow_args_hash).
+
+    ``working_dir`` is where its commands run when their resources do not say.
+    """
 
     tool_version_id: int
     dag_id: int
@@ -148,6 +152,7 @@ class WorkflowRequest(Struct):
     workflow_args: str = ""
     max_concurrently_running: int = 2147483647
     attributes: dict[str, str | None] = {}
+    working_dir: str = ""
 
 
 class WorkflowResponse(Struct):

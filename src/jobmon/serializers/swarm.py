@@ -204,6 +204,7 @@ class WorkflowMetadataResponse(Struct):
     tool_name: str
     user: str
     max_concurrently_running: int
+    working_dir: str
     arrays: list[ArrayRow]
     task_resources: list[TaskResourcesRow]
 

@@ -12,6 +12,7 @@ import fcntl
 import logging
 import os
 import secrets
+import signal
 import socket
 import sys
 import time
@@ -165,6 +166,8 @@ def serve(config: JobmonConfig, files: LocalServerFiles, ready: BinaryIO) -> Non
         __version__,
         time.time(),
     )
+    for number in (signal.SIGTERM, signal.SIGINT):  # uvicorn raises them again at its end; ours comes after that
+        signal.signal(number, lambda *_: None)
     try:
         asyncio.run(_serve(server, listener, state, files, record, ready))
     finally:

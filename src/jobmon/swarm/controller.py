@@ -213,7 +213,12 @@ class Controller:
                     f"Cluster {name} takes jobs of a batch system; this Jobmon cannot drive it yet."
                 )
             self._local[name] = LocalAttempts(
-                plugin, self.workflow_id, self.workflow_run_id, self._run_key, self._log_directory()
+                plugin,
+                self.workflow_id,
+                self.workflow_run_id,
+                self._run_key,
+                self._log_directory(),
+                metadata.working_dir,
             )
         answer = gateway.run_events(
             [

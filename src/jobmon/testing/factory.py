@@ -77,7 +77,7 @@ def workflow_make(
     """
     name = name or uuid.uuid4().hex
     tool = define.tool_get_or_create(connection, "tool of tests")
-    tool_version_id = define.tool_version_create(connection, tool.id).id
+    tool_version_id = define.tool_version_get_or_create(connection, tool.id, name[-60:]).id
     template = define.task_template_get_or_create(connection, tool_version_id, "step")
     version = define.task_template_version_get_or_create(
         connection, TaskTemplateVersionRequest(template.id, "true # {which}", "args", ["which"], [], [])

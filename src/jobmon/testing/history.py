@@ -332,7 +332,7 @@ class _Replay:
 def _upstream_tasks(connection: Connection, tasks: Mapping[int, Any]) -> dict[int, list[int]]:
     """Upstream tasks of each task, by the edges of its workflow's graph."""
     by_node = {(row.workflow_id, row.node_id): task_id for task_id, row in tasks.items()}
-    dags = dict(row._tuple() for row in connection.execute(select(Workflow.id, Workflow.dag_id)))
+    dags = _pairs(connection.execute(select(Workflow.id, Workflow.dag_id)))
     edges = {
         (row.dag_id, row.node_id): msgspec.json.decode(row.upstream_node_ids, type=list[int])
         for row in connection.execute(select(Edge.dag_id, Edge.node_id, Edge.upstream_node_ids))

@@ -128,8 +128,10 @@ def upgrade() -> None:
         "tool_version",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("tool_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("version_key", sa.String(length=64), nullable=False),
         sa.ForeignKeyConstraint(["tool_id"], ["tool.id"], name=op.f("fk_tool_version_tool_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_tool_version")),
+        sa.UniqueConstraint("version_key", name=op.f("uq_tool_version_version_key")),
     )
     with op.batch_alter_table("tool_version", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_tool_version_tool_id"), ["tool_id"], unique=False)
@@ -170,6 +172,7 @@ def upgrade() -> None:
             nullable=False,
         ),
         sa.Column("max_concurrently_running", sa.Integer(), nullable=False),
+        sa.Column("working_dir", sa.Text(), nullable=True),
         sa.Column(
             "created_date",
             sa.DateTime()

@@ -18,9 +18,10 @@ class Tool(Base):
 
 
 class ToolVersion(Base):
-    """A version of an application."""
+    """A version of an application; ``version_key`` was chosen by the client: the same key is the same version."""
 
     __tablename__ = "tool_version"
 
     id: Mapped[BigPrimaryKey]
     tool_id: Mapped[int] = mapped_column(BigId, ForeignKey("tool.id"), index=True)
+    version_key: Mapped[str] = mapped_column(String(64), unique=True)

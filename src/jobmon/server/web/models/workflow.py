@@ -28,6 +28,7 @@ class Workflow(Base):
     name: Mapped[str | None] = mapped_column(String(255), index=True)
     workflow_args: Mapped[Long]
     max_concurrently_running: Mapped[int]
+    working_dir: Mapped[str | None] = mapped_column(Text)
     created_date: Mapped[datetime | None] = mapped_column(Instant)
     status: Mapped[str] = mapped_column(String(1), ForeignKey("workflow_status.id"))
     status_date: Mapped[Timestamp]

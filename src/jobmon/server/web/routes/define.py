@@ -63,7 +63,7 @@ def tool_versions(context: RequestContext, tool_id: int) -> ToolVersionsResponse
 def tool_version_create(context: RequestContext, message: ToolVersionRequest) -> ToolVersionResponse:
     """Create a version of a tool."""
     return context.state.database.retrying_write(
-        lambda connection: define.tool_version_create(connection, message.tool_id)
+        lambda connection: define.tool_version_get_or_create(connection, message.tool_id, message.version_key)
     )
 
 

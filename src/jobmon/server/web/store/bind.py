@@ -91,6 +91,7 @@ def workflow_get_or_create(
         "name": message.name[:NAME_CHARACTERS],
         "description": message.description[:DESCRIPTION_CHARACTERS],
         "max_concurrently_running": message.max_concurrently_running,
+        "working_dir": message.working_dir,
     }
     workflow_id = row_get_or_create(
         connection,

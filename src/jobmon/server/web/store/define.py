@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
-from sqlalchemy import Connection, Table, insert, select
+from sqlalchemy import Connection, Table, select
 
 from jobmon.core.constants import ArgType
 from jobmon.core.exceptions import InvalidUsage, NotFoundError, UnknownClusterError, UnknownQueueError
@@ -39,6 +39,7 @@ from jobmon.server.web.models import (
 CHUNK = 5000
 """Values in one IN list."""
 NAME_CHARACTERS = 255
+VERSION_KEY_CHARACTERS = 64
 
 T = TypeVar("T")
 
@@ -117,7 +118,7 @@ def tool_get_or_create(connection: Connection, name: str) -> ToolResponse:
         connection.scalar(dialect.lock_rows(connection, select(Tool.id).where(Tool.id == tool_id)))
         statement = select(ToolVersion.id).where(ToolVersion.tool_id == tool_id)
         if connection.scalar(dialect.lock_rows(connection, statement)) is None:
-            tool_version_create(connection, tool_id)
+            tool_version_get_or_create(connection, tool_id, f"first of {tool_id}")
     return ToolResponse(tool_id, name)
 
 
@@ -130,12 +131,12 @@ def tool_versions_list(connection: Connection, tool_id: int) -> list[ToolVersion
     return [ToolVersionResponse(version_id, tool_id) for version_id in ids]
 
 
-def tool_version_create(connection: Connection, tool_id: int) -> ToolVersionResponse:
-    """A new version of a tool. Sent twice it leaves a version nobody uses, which is harmless."""
+def tool_version_get_or_create(connection: Connection, tool_id: int, version_key: str) -> ToolVersionResponse:
+    """The version of a tool of that key."""
     require_row(connection, Tool, tool_id, "tool")
-    result = connection.execute(insert(ToolVersion).values(tool_id=tool_id))
-    assert result.inserted_primary_key is not None
-    return ToolVersionResponse(int(result.inserted_primary_key[0]), tool_id)
+    require_name(version_key, "the key of a tool version")
+    key = {"tool_id": tool_id, "version_key": version_key[:VERSION_KEY_CHARACTERS]}
+    return ToolVersionResponse(row_get_or_create(connection, ToolVersion, key), tool_id)
 
 
 # -- templates ----------------------------------------------------------------------------------------

@@ -83,7 +83,7 @@ def run_feed(connection: Connection, workflow_run_id: int, after: int, own_actor
         run.last_cursor,
         run.status,
         run.max_concurrently_running,
-        dict(row._tuple() for row in limits),
+        {row.id: row.max_concurrently_running for row in limits},
         TaskChanges(
             [row.id for row in changed],
             "".join(row.status for row in changed),

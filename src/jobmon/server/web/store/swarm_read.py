@@ -98,6 +98,7 @@ def workflow_metadata_read(connection: Connection, workflow_id: int) -> Workflow
             Workflow.created_date,
             Workflow.tool_version_id,
             Workflow.max_concurrently_running,
+            Workflow.working_dir,
             Tool.name.label("tool_name"),
         )
         .join(ToolVersion, ToolVersion.id == Workflow.tool_version_id)
@@ -121,6 +122,7 @@ def workflow_metadata_read(connection: Connection, workflow_id: int) -> Workflow
         row.tool_name,
         user or "",
         row.max_concurrently_running,
+        row.working_dir or "",
         _arrays(connection, workflow_id),
         _task_resources(connection, workflow_id),
     )

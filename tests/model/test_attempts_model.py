@@ -1,0 +1,363 @@
+"""Everything that can be told of attempts, late, twice and in any order, against the real store.
+
+The machine keeps no state of its own worth the name: what must be true is what the tables of ``jobmon.core.states`` say,
+and after every step the history checker goes through all that was recorded.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    multiple,
+    rule,
+    run_state_machine_as_test,
+)
+from sqlalchemy import Connection, select, update
+from sqlalchemy import event as sqlalchemy_event
+
+from jobmon.core.exceptions import JobmonError
+from jobmon.core.instance_event import InstanceEvent
+from jobmon.core.states import (
+    TASK_INSTANCE,
+    TASK_INSTANCE_LIVE,
+    TASK_INSTANCE_TERMINAL,
+    WORKFLOW_RUN_ALIVE,
+    Cause,
+    TaskInstanceEvent,
+    TaskInstanceStatus,
+    TaskStatus,
+    WorkflowRunEvent,
+    target,
+)
+from jobmon.serializers.monitor import UpdateTasksRequest
+from jobmon.serializers.swarm import BatchRequest, SyncRequest, SyncResponse
+from jobmon.server.web.database import Database
+from jobmon.server.web.models import Task, TaskInstance, WorkflowRun
+from jobmon.server.web.store.attempts import attempts_apply_events
+from jobmon.server.web.store.orders import tasks_update_by_hand, workflow_reset_if_quiet
+from jobmon.server.web.store.resume import workflow_order_resume
+from jobmon.server.web.store.runs import run_apply_event
+from jobmon.server.web.store.sync import run_sync
+from jobmon.testing.factory import MadeWorkflow, run_make, workflow_make
+from jobmon.testing.history import check_history
+
+MAX_LOSSES = 2
+EXAMPLES = int(os.environ.get("JOBMON_TEST_EXAMPLES", "60"))
+STEPS = 25
+# A diamond, and a task that stands alone.
+UPSTREAM: Sequence[Sequence[int]] = ((), (0,), (0,), (1, 2), ())
+POSITIONS = st.lists(st.integers(0, len(UPSTREAM) - 1), min_size=1, max_size=4)
+FAILING = (
+    TaskInstanceEvent.FAIL,
+    TaskInstanceEvent.RESOURCE,
+    TaskInstanceEvent.LOSE,
+    TaskInstanceEvent.REFUSE,
+)
+CAUSES = (Cause.CODE, Cause.RESOURCE, Cause.INFRASTRUCTURE, Cause.PREEMPTED)
+EVENTS = st.sampled_from(list(TaskInstanceEvent))
+
+
+def _without_waiting_for_the_disk(dbapi_connection: Any, _record: Any) -> None:
+    dbapi_connection.execute("PRAGMA synchronous=OFF")
+
+
+class AttemptsMachine(RuleBasedStateMachine):
+    """Controllers, wrappers and people, all talking at once."""
+
+    template: Path  # a database with the workflow, set by the test
+    workflow: MadeWorkflow
+
+    told = Bundle("told")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.directory = Path(tempfile.mkdtemp(prefix="jobmon-model-"))
+        path = self.directory / "jobmon.sqlite"
+        shutil.copy(self.template, path)
+        self.database = Database(f"sqlite:///{path}")
+        sqlalchemy_event.listen(self.database.engine, "connect", _without_waiting_for_the_disk)
+        self.clock = datetime.now(UTC).replace(tzinfo=None)
+        self.batch_num = 0
+        self.syncs: list[tuple[int, SyncRequest, SyncResponse]] = []
+        self.terminal: dict[int, str] = {}
+
+    def teardown(self) -> None:
+        self.database.dispose()
+        shutil.rmtree(self.directory)
+
+    @property
+    def now(self) -> datetime:
+        self.clock += timedelta(seconds=1)
+        return self.clock
+
+    @initialize(max_attempts=st.integers(1, 3))
+    def begin(self, max_attempts: int) -> None:
+        with self.database.write() as connection:
+            now = self.now
+            connection.execute(update(Task).values(max_attempts=max_attempts))
+            self.run_id = run_make(connection, self.workflow.workflow_id, now=now)
+
+    # -- controllers ------------------------------------------------------------------------------------
+    @rule(positions=POSITIONS)
+    def queue(self, positions: list[int]) -> None:
+        """A controller keeps to the graph: it queues what is ready, perhaps by old knowledge."""
+        with self.database.read() as connection:
+            done = self.statuses(connection)
+        ready = [
+            position
+            for position in dict.fromkeys(positions)
+            if all(done[self.workflow.task_ids[i]] is TaskStatus.DONE for i in UPSTREAM[position])
+        ]
+        if ready:
+            self.batch_num += 1
+            tasks = [self.workflow.task_ids[position] for position in ready]
+            batch = BatchRequest(
+                self.workflow.array_id, self.batch_num, self.workflow.task_resources_id, tasks
+            )
+            self.sync(SyncRequest([], [batch]))
+
+    def sync(self, message: SyncRequest) -> None:
+        with self.database.write() as connection:
+            answer = run_sync(
+                connection,
+                self.run_id,
+                message,
+                now=self.now,
+                actor="controller",
+                max_infrastructure_losses=MAX_LOSSES,
+            )
+        self.syncs.append((self.run_id, message, answer))
+
+    @rule(data=st.data())
+    def sync_again(self, data: st.DataObject) -> None:
+        """The reply of a sync was lost: what is created by the second is what was created by the first."""
+        if not self.syncs:
+            return
+        run_id, message, answer = data.draw(st.sampled_from(self.syncs))
+        with self.database.write() as connection:
+            before = len(connection.execute(select(TaskInstance.id)).all())
+            again = run_sync(
+                connection,
+                run_id,
+                SyncRequest([], message.batches),
+                now=self.now,
+                actor="controller",
+                max_infrastructure_losses=MAX_LOSSES,
+            )
+            assert len(connection.execute(select(TaskInstance.id)).all()) == before
+        known = {i for batch in answer.batches for i in batch.task_instance_ids}
+        assert {i for batch in again.batches for i in batch.task_instance_ids} <= known
+
+    # -- wrappers ---------------------------------------------------------------------------------------
+    @rule(target=told, data=st.data(), kinds=st.lists(EVENTS, min_size=1, max_size=4))
+    def tell(self, data: st.DataObject, kinds: list[TaskInstanceEvent]) -> object:
+        """Anything is told of any attempt there ever was."""
+        with self.database.read() as connection:
+            ids = list(connection.scalars(select(TaskInstance.id)))
+        if not ids:
+            return multiple()
+        events = []
+        for kind in kinds:
+            cause = data.draw(st.sampled_from(CAUSES)) if kind in FAILING else None
+            event = InstanceEvent(data.draw(st.sampled_from(ids)), kind, cause=cause)
+            self.apply([event])
+            events.append(event)
+        return events
+
+    @rule(events=told, reverse=st.booleans())
+    def tell_again(self, events: list[InstanceEvent], reverse: bool) -> None:
+        """Events come twice, late, and in another order, in one batch."""
+        self.apply(events[::-1] if reverse else events)
+
+    @rule(data=st.data())
+    def live_on(self, data: st.DataObject) -> None:
+        """An attempt goes the usual way, so that runs get somewhere."""
+        with self.database.read() as connection:
+            live = connection.scalars(
+                select(TaskInstance.id).where(TaskInstance.status.in_(TASK_INSTANCE_LIVE))
+            ).all()
+        if live:
+            instance = data.draw(st.sampled_from(list(live)))
+            end = data.draw(st.sampled_from([TaskInstanceEvent.FINISH, TaskInstanceEvent.FAIL]))
+            cause = Cause.CODE if end is TaskInstanceEvent.FAIL else None
+            self.apply(
+                [
+                    InstanceEvent(instance, TaskInstanceEvent.LAUNCH),
+                    InstanceEvent(instance, TaskInstanceEvent.START),
+                    InstanceEvent(instance, end, cause=cause),
+                ]
+            )
+
+    def apply(self, events: list[InstanceEvent]) -> None:
+        with self.database.write() as connection:
+            before = self.instances(connection)
+            applied = attempts_apply_events(
+                connection, events, now=self.now, actor="worker", max_infrastructure_losses=MAX_LOSSES
+            )
+            after = self.instances(connection)
+            if len(events) == 1:
+                self.compare(events[0], before, after, connection)
+            for instance, status in after.items():
+                if status in TASK_INSTANCE_TERMINAL and any(e.task_instance_id == instance for e in events):
+                    told_to_stop = instance in applied.stop
+                    ended_now = before[instance] not in TASK_INSTANCE_TERMINAL
+                    assert told_to_stop or ended_now or applied.illegal
+
+    def compare(
+        self,
+        event: InstanceEvent,
+        before: dict[int, TaskInstanceStatus],
+        after: dict[int, TaskInstanceStatus],
+        connection: Connection,
+    ) -> None:
+        """One event moves one attempt, as the table says; a void attempt ends."""
+        changed = {i for i in after if after[i] is not before[i]}
+        assert changed <= {event.task_instance_id}
+        was, is_now = before[event.task_instance_id], after[event.task_instance_id]
+        expected = target(TASK_INSTANCE, was, event.event)
+        if isinstance(expected, TaskInstanceStatus):
+            assert is_now in (expected, TaskInstanceStatus.ERROR_FATAL)
+        else:
+            assert is_now is was
+
+    # -- people and other controllers ---------------------------------------------------------------------
+    @rule(cold=st.booleans(), is_dead=st.booleans())
+    def order_resume(self, cold: bool, is_dead: bool) -> None:
+        with self.database.write() as connection:
+            workflow_order_resume(
+                connection,
+                self.workflow.workflow_id,
+                cold=cold,
+                dead_workflow_run_ids=[self.run_id] if is_dead else [],
+                now=self.now,
+                actor="user:tester",
+                losses=MAX_LOSSES,
+            )
+
+    @rule(event=st.sampled_from(list(WorkflowRunEvent)))
+    def run_event(self, event: WorkflowRunEvent) -> None:
+        """The controller says anything of its run; what is illegal is refused and changes nothing."""
+        self.try_to(
+            lambda connection: run_apply_event(
+                connection,
+                self.run_id,
+                event,
+                now=self.now,
+                actor="controller",
+                max_infrastructure_losses=MAX_LOSSES,
+            )
+        )
+
+    @rule()
+    def new_run(self) -> None:
+        """Another controller comes; while one is alive it is refused."""
+        made = self.try_to(lambda connection: run_make(connection, self.workflow.workflow_id, now=self.now))
+        if made is not None:
+            self.run_id = made
+
+    @rule(
+        positions=POSITIONS,
+        status=st.sampled_from([TaskStatus.DONE, TaskStatus.REGISTERED]),
+        is_recursive=st.booleans(),
+        is_forced=st.booleans(),
+    )
+    def set_by_hand(
+        self, positions: list[int], status: TaskStatus, is_recursive: bool, is_forced: bool
+    ) -> None:
+        message = UpdateTasksRequest(
+            [self.workflow.task_ids[position] for position in positions],
+            status.value,
+            is_recursive,
+            is_forced,
+        )
+        self.try_to(
+            lambda connection: tasks_update_by_hand(
+                connection,
+                self.workflow.workflow_id,
+                message,
+                user="tester",
+                now=self.now,
+                max_infrastructure_losses=MAX_LOSSES,
+            )
+        )
+
+    @rule(is_partial=st.booleans())
+    def reset(self, is_partial: bool) -> None:
+        self.try_to(
+            lambda connection: workflow_reset_if_quiet(
+                connection, self.workflow.workflow_id, is_partial=is_partial, user="tester", now=self.now
+            )
+        )
+
+    def try_to(self, work):  # type: ignore[no-untyped-def]
+        """Do it in a transaction; a refusal changes nothing and is no failure."""
+        try:
+            with self.database.write() as connection:
+                return work(connection)
+        except JobmonError:
+            return None
+
+    # -- what must be true ----------------------------------------------------------------------------------
+    def statuses(self, connection: Connection) -> dict[int, TaskStatus]:
+        return {row[0]: TaskStatus(row[1]) for row in connection.execute(select(Task.id, Task.status))}
+
+    def instances(self, connection: Connection) -> dict[int, TaskInstanceStatus]:
+        rows = connection.execute(select(TaskInstance.id, TaskInstance.status))
+        return {row[0]: TaskInstanceStatus(row[1]) for row in rows}
+
+    @invariant()
+    def all_is_well(self) -> None:
+        """The history is legal, terminal attempts stay, and at most one of each is live."""
+        with self.database.read() as connection:
+            assert check_history(connection, MAX_LOSSES) == []
+            for instance, status in self.instances(connection).items():
+                if instance in self.terminal:
+                    assert status == self.terminal[instance]
+                elif status in TASK_INSTANCE_TERMINAL:
+                    self.terminal[instance] = status
+            live = connection.scalars(
+                select(TaskInstance.task_id).where(TaskInstance.status.in_(TASK_INSTANCE_LIVE))
+            ).all()
+            assert len(live) == len(set(live))
+            alive = connection.scalars(
+                select(WorkflowRun.id).where(WorkflowRun.status.in_(WORKFLOW_RUN_ALIVE))
+            ).all()
+            assert len(alive) <= 1
+
+
+@pytest.fixture
+def workflow_template(database_uri: str) -> None:
+    """A database with the workflow."""
+    database = Database(database_uri)
+    with database.write() as connection:
+        AttemptsMachine.workflow = workflow_make(connection, UPSTREAM, now=datetime(2026, 1, 1), name="model")  # noqa: DTZ001
+    database.dispose()
+    AttemptsMachine.template = Path(str(database.engine.url.database))
+
+
+@pytest.mark.usefixtures("workflow_template")
+def test_whatever_is_told_the_history_is_legal() -> None:
+    """Hypothesis plays controllers, wrappers and users against the store."""
+    run_state_machine_as_test(
+        AttemptsMachine,
+        settings=settings(
+            max_examples=EXAMPLES,
+            stateful_step_count=STEPS,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
