@@ -151,15 +151,23 @@ def bind_workflow(workflow: Workflow, advance: Advance) -> Bound:
     dag_id = dag.bind(dag_hash=dag_hash, advance=lambda count: advance("nodes", count))
     response = send_workflow(workflow, dag_id, task_hash)
     _bind_arrays(workflow, response.id)
-    headers = _bind_resources(workflow, requests)
-    path = f"/define/workflow/{response.id}/tasks"
-    for chunk in _chunks(workflow.tasks.values()):
-        _send_tasks(workflow, path, chunk, headers)
-        advance("tasks", len(chunk))
+    send_tasks(workflow, response.id, requests, advance)
     bound = workflow.requester.send(
         "POST", f"/define/workflow/{response.id}/bound", None, WorkflowBoundResponse
     )
     return Bound(WorkflowResponse(response.id, bound.status, True, response.has_run), dag_id, requests)
+
+
+def send_tasks(workflow: Workflow, workflow_id: int, requests: Requests, advance: Advance) -> None:
+    """Register tasks, or give those that are registered the commands, limits and resources of the script.
+
+    While a run of the workflow is alive the server leaves registered tasks as they are.
+    """
+    headers = _bind_resources(workflow, requests)
+    path = f"/define/workflow/{workflow_id}/tasks"
+    for chunk in _chunks(workflow.tasks.values()):
+        _send_tasks(workflow, path, chunk, headers)
+        advance("tasks", len(chunk))
 
 
 def send_workflow(workflow: Workflow, dag_id: int, task_hash: str) -> WorkflowResponse:

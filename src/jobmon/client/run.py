@@ -37,6 +37,7 @@ class RunRequest:
     resume: bool
     reset_running_jobs: bool
     resume_timeout: float
+    was_being_run: bool
 
 
 def run_workflow(workflow: Workflow, request: RunRequest, config: JobmonConfig) -> WorkflowRunResult:
@@ -53,6 +54,8 @@ def run_workflow(workflow: Workflow, request: RunRequest, config: JobmonConfig) 
         prepare_resume(
             workflow.requester, workflow.workflow_id, request.reset_running_jobs, request.resume_timeout
         )
+        if request.was_being_run:
+            workflow.update_tasks()
     is_shown = config.get_boolean("progress", "enabled") and sys.stderr is not None
     display = choose_display(is_shown)
     controller = controller_for(workflow, request, config, display)

@@ -15,6 +15,7 @@ from jobmon.client.bind import (
     check_identity,
     check_workflow,
     hash_of_tasks,
+    send_tasks,
     send_workflow,
 )
 from jobmon.client.defaults import ResourceDefaults
@@ -27,7 +28,7 @@ from jobmon.core.constants import MaxConcurrentlyRunning
 from jobmon.core.exceptions import DuplicateNodeArgsError, WorkflowAlreadyComplete, WorkflowAlreadyExists
 from jobmon.core.hashing import hash_parts
 from jobmon.core.requester import Requester
-from jobmon.core.states import WorkflowStatus
+from jobmon.core.states import WORKFLOW_BEING_RUN, WorkflowStatus
 from jobmon.serializers.define import AttributesRequest, AttributesResponse, WorkflowResponse
 from jobmon.serializers.swarm import LimitRequest, LimitResponse
 
@@ -343,6 +344,13 @@ class Workflow(ResourceDefaults):
         self._is_current = True
         return bound.response
 
+    def update_tasks(self) -> None:
+        """Give the registered tasks the commands, limits and resources of the script once more.
+
+        Registration leaves tasks alone while a run is alive; on a resume their turn comes when that run has ended.
+        """
+        send_tasks(self, self.workflow_id, self._requests, lambda _what, _count: None)
+
     def run(
         self,
         fail_fast: bool = False,
@@ -388,7 +396,12 @@ class Workflow(ResourceDefaults):
         state = self.refresh(config.get_boolean("progress", "enabled"))
         self._check_runnable(state, resume)
         request = RunRequest(
-            fail_fast, seconds_until_timeout, resume and state.has_run, reset_running_jobs, resume_timeout
+            fail_fast=fail_fast,
+            seconds_until_timeout=seconds_until_timeout,
+            resume=resume and state.has_run,
+            reset_running_jobs=reset_running_jobs,
+            resume_timeout=resume_timeout,
+            was_being_run=state.status in WORKFLOW_BEING_RUN,
         )
         return run_workflow(self, request, config)
 
@@ -402,8 +415,13 @@ class Workflow(ResourceDefaults):
                 f"{state.id}"
             )
         if state.has_run and not resume:
+            what = (
+                "is being run now"
+                if state.status in WORKFLOW_BEING_RUN
+                else "was run before and is not complete"
+            )
             raise WorkflowAlreadyExists(
-                f"{which} was run before and is not complete. To go on with what is not done call "
+                f"{which} {what}. To go on with what is not done call "
                 "run(resume=True); for a "
                 f"new workflow use other workflow_args than '{self.workflow_args}'."
             )

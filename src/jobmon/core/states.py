@@ -401,28 +401,6 @@ WORKFLOW_EVENT_OF_RUN_STATE: Final[Mapping[WorkflowRunStatus, WorkflowEvent]] = 
 """What entering a state of the run means for its workflow; states left out mean nothing to it."""
 
 # ---------------------------------------------------------------------------------------------------
-# Sets of states, each derived from the tables where it can be
-
-WORKFLOW_RUN_TERMINAL: Final = frozenset(state for state, row in WORKFLOW_RUN.items() if row is _RUN_ENDED)
-WORKFLOW_RUN_ALIVE: Final = frozenset(set(WorkflowRunStatus) - WORKFLOW_RUN_TERMINAL)
-"""At most one run of a workflow is in one of these."""
-WORKFLOW_RUN_ORDERABLE: Final = frozenset(
-    state for state, row in WORKFLOW_RUN.items() if row.get(_RE.COLD_RESUME) is _R.COLD_RESUME
-)
-
-TASK_TERMINAL: Final = frozenset({_T.DONE, _T.ERROR_FATAL})
-TASK_ACTIVE: Final = frozenset({_T.QUEUED, _T.INSTANTIATING, _T.LAUNCHED, _T.RUNNING})
-
-TASK_INSTANCE_TERMINAL: Final = frozenset(
-    state for state, row in TASK_INSTANCE.items() if row is _INSTANCE_ENDED
-)
-TASK_INSTANCE_LIVE: Final = frozenset(set(TaskInstanceStatus) - TASK_INSTANCE_TERMINAL)
-"""At most one instance of a task is in one of these."""
-TASK_INSTANCE_MAY_RUN: Final = frozenset({_I.LAUNCHED, _I.RUNNING, _I.TRIAGING})
-"""States in which a process of the attempt may exist on the cluster."""
-TASK_INSTANCE_NOT_STARTED: Final = frozenset({_I.QUEUED, _I.INSTANTIATED})
-
-# ---------------------------------------------------------------------------------------------------
 # Reading the tables
 
 S = TypeVar("S", bound=StrEnum)
@@ -437,6 +415,35 @@ def sources(table: Mapping[S, Mapping[E, S | _Stale]], event: E) -> tuple[S, ...
 def target(table: Mapping[S, Mapping[E, S | _Stale]], state: S, event: E) -> S | _Stale | None:
     """Next state, ``STALE`` for an event to ignore, ``None`` for an illegal one."""
     return table[state].get(event)
+
+
+# ---------------------------------------------------------------------------------------------------
+# Sets of states, each derived from the tables where it can be
+
+WORKFLOW_RUN_TERMINAL: Final = frozenset(state for state, row in WORKFLOW_RUN.items() if row is _RUN_ENDED)
+WORKFLOW_RUN_ALIVE: Final = frozenset(set(WorkflowRunStatus) - WORKFLOW_RUN_TERMINAL)
+"""At most one run of a workflow is in one of these."""
+WORKFLOW_RUN_ORDERABLE: Final = frozenset(
+    state for state, row in WORKFLOW_RUN.items() if row.get(_RE.COLD_RESUME) is _R.COLD_RESUME
+)
+
+WORKFLOW_BEING_RUN: Final = frozenset(sources(WORKFLOW, _WE.HALT))
+"""States of a workflow whose run is alive, or was when its controller died."""
+
+TASK_TERMINAL: Final = frozenset({_T.DONE, _T.ERROR_FATAL})
+TASK_ACTIVE: Final = frozenset({_T.QUEUED, _T.INSTANTIATING, _T.LAUNCHED, _T.RUNNING})
+
+TASK_INSTANCE_TERMINAL: Final = frozenset(
+    state for state, row in TASK_INSTANCE.items() if row is _INSTANCE_ENDED
+)
+TASK_INSTANCE_LIVE: Final = frozenset(set(TaskInstanceStatus) - TASK_INSTANCE_TERMINAL)
+"""At most one instance of a task is in one of these."""
+TASK_INSTANCE_MAY_RUN: Final = frozenset({_I.LAUNCHED, _I.RUNNING, _I.TRIAGING})
+"""States in which a process of the attempt may exist on the cluster."""
+TASK_INSTANCE_NOT_STARTED: Final = frozenset({_I.QUEUED, _I.INSTANTIATED})
+
+# ---------------------------------------------------------------------------------------------------
+# What follows a failure
 
 
 class Budget(NamedTuple):

@@ -166,7 +166,10 @@ def serve(config: JobmonConfig, files: LocalServerFiles, ready: BinaryIO) -> Non
         __version__,
         time.time(),
     )
-    for number in (signal.SIGTERM, signal.SIGINT):  # uvicorn raises them again at its end; ours comes after that
+    for number in (
+        signal.SIGTERM,
+        signal.SIGINT,
+    ):  # uvicorn raises them again at its end; ours comes after that
         signal.signal(number, lambda *_: None)
     try:
         asyncio.run(_serve(server, listener, state, files, record, ready))
