@@ -41,8 +41,14 @@ def log_path(directory: str, task_name: str, letter: str, distributor_id: str) -
     return os.path.join(directory, name.decode("utf-8", "ignore") + suffix)
 
 
-def describe_end(exit_code: int, stderr_log: str) -> str:
-    """How a command failed, in words, with the last lines it wrote to stderr."""
+def describe_end(exit_code: int, stderr_log: str, logs: Sequence[str] = ()) -> str:
+    """How a command failed, in words, with the last lines it wrote to stderr.
+
+    Args:
+        exit_code: its exit code; negative: the signal that ended it.
+        stderr_log: the end of what it wrote to stderr.
+        logs: paths of its log files, to see whether there is room for them.
+    """
     if exit_code < 0:
         number = -exit_code
         name = signal.Signals(number).name if number in set(signal.Signals) else str(number)
@@ -55,8 +61,21 @@ def describe_end(exit_code: int, stderr_log: str) -> str:
         text = "The command exited with code 126: it was found but may not be executed."
     else:
         text = f"The command exited with code {exit_code}."
+    text += full_disks(*logs)
     last = stderr_log.rstrip().splitlines()[-ERROR_LINES:]
     return "\n".join([text, *last])
+
+
+def full_disks(*paths: str) -> str:
+    """A sentence on the file systems of log files that have no room left; empty when all have."""
+    full = []
+    for directory in sorted({os.path.dirname(path) for path in paths if path}):
+        try:
+            if os.statvfs(directory).f_bavail == 0:
+                full.append(directory)
+        except OSError:
+            continue  # it cannot be asked: then it is not the one to blame
+    return f" The disk is full where its logs are: {', '.join(full)}." if full else ""
 
 
 class MultiprocessDistributor(ClusterDistributor):
@@ -146,6 +165,9 @@ class MultiprocessDistributor(ClusterDistributor):
             log_path(str(resources["stderr"]), command.name, "e", distributor_id),
         )
 
+    def _log_paths_of(self, command: Command | None) -> tuple[str, str]:
+        return self._log_paths(command) if command is not None else ("", "")
+
     def _send(self, message: dict[str, Any]) -> None:
         launcher = self._launcher
         if launcher is None or launcher.stdin is None:
@@ -217,7 +239,7 @@ class MultiprocessDistributor(ClusterDistributor):
         command = self._outstanding.get(task_instance_id)
         if told["event"] == "started":
             self._pids[task_instance_id] = told["pid"]
-            stdout, stderr = self._log_paths(command) if command is not None else ("", "")
+            stdout, stderr = self._log_paths_of(command)
             yield InstanceEvent(
                 task_instance_id,
                 TaskInstanceEvent.START,
@@ -232,7 +254,7 @@ class MultiprocessDistributor(ClusterDistributor):
             self._outstanding.pop(task_instance_id, None)
             self._pids.pop(task_instance_id, None)
         if told["event"] == "ended":
-            yield self._end_event(task_instance_id, told)
+            yield self._end_event(task_instance_id, command, told)
         elif told["event"] == "failed":
             yield InstanceEvent(
                 task_instance_id,
@@ -243,7 +265,9 @@ class MultiprocessDistributor(ClusterDistributor):
         else:
             yield _ended_by_order(task_instance_id)
 
-    def _end_event(self, task_instance_id: int, told: dict[str, Any]) -> InstanceEvent:
+    def _end_event(
+        self, task_instance_id: int, command: Command | None, told: dict[str, Any]
+    ) -> InstanceEvent:
         exit_code = told["exit_code"]
         if told["was_killed"]:
             event = _ended_by_order(task_instance_id)
@@ -254,7 +278,7 @@ class MultiprocessDistributor(ClusterDistributor):
                 task_instance_id,
                 TaskInstanceEvent.FAIL,
                 cause=Cause.CODE,
-                description=describe_end(exit_code, told["stderr_log"]),
+                description=describe_end(exit_code, told["stderr_log"], self._log_paths_of(command)),
             )
         event.exit_code = exit_code
         for name in ("wallclock", "maxrss", "cpu", "io", "stdout_log", "stderr_log"):

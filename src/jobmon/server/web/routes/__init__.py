@@ -5,6 +5,6 @@ from jobmon.server.web.wire import WireRouter
 
 def all_routers() -> list[WireRouter]:
     """Every group of routes."""
-    from jobmon.server.web.routes import define, monitor, swarm, swarm_read, worker
+    from jobmon.server.web.routes import define, monitor, swarm, swarm_read, task, worker
 
-    return [define.router, swarm.router, swarm_read.router, worker.router, monitor.router]
+    return [define.router, swarm.router, swarm_read.router, worker.router, monitor.router, task.router]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import msgspec
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, exists, func, insert, select, update
 
 from jobmon.core import __version__
 from jobmon.core.exceptions import (
@@ -22,6 +22,7 @@ from jobmon.core.states import (
     WORKFLOW_RUN_TERMINAL,
     Cause,
     TaskInstanceEvent,
+    TaskStatus,
     WorkflowRunEvent,
     WorkflowRunStatus,
     WorkflowStatus,
@@ -29,7 +30,7 @@ from jobmon.core.states import (
 from jobmon.serializers.swarm import RunStateResponse, WorkflowRunRequest, WorkflowRunResponse
 from jobmon.server.web import dialect
 from jobmon.server.web.fsm import workflow_run as fsm
-from jobmon.server.web.models import Array, TaskInstance, Workflow, WorkflowHistory, WorkflowRun
+from jobmon.server.web.models import Array, Task, TaskInstance, Workflow, WorkflowHistory, WorkflowRun
 from jobmon.server.web.store.attempts import attempts_apply_events, attempts_live, runs_advance_cursor
 
 
@@ -139,6 +140,8 @@ def run_apply_event(
     workflow_status = workflow_lock(connection, workflow_id)
     statement = select(WorkflowRun.status).where(WorkflowRun.id == workflow_run_id)
     run_status = WorkflowRunStatus(connection.scalars(dialect.lock_rows(connection, statement)).one())
+    if event is WorkflowRunEvent.FINISH and _is_undone(connection, workflow_id):
+        event = WorkflowRunEvent.FAIL  # somebody reopened a task while its controller saw the last one done
     step = fsm.decide(workflow_run_id, run_status, workflow_status, event)
     if step is None:
         return RunStateResponse(run_status, workflow_status)
@@ -173,6 +176,11 @@ def run_apply_event(
             connection, workflow_run_id, now=now, actor=actor, losses=max_infrastructure_losses, kill=True
         )
     return RunStateResponse(step.run_to, step.workflow_to)
+
+
+def _is_undone(connection: Connection, workflow_id: int) -> bool:
+    undone = exists().where(Task.workflow_id == workflow_id, Task.status != TaskStatus.DONE.value)
+    return bool(connection.scalar(select(undone)))
 
 
 def run_apply_events(
