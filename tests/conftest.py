@@ -12,11 +12,13 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 from hypothesis import settings
+from sqlalchemy import Engine, event
 
 from jobmon.core import local_server
 from jobmon.core.configuration import ENV_PREFIX, JobmonConfig
 from jobmon.core.local_server import LocalServerFiles
 from jobmon.core.requester import Requester
+from jobmon.server.web import dialect
 from jobmon.server.web.api import get_app
 from jobmon.server.web.database import Database
 from jobmon.server.web.db_admin import init_db
@@ -40,6 +42,23 @@ def _strange_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
         home = tmp_path_factory.mktemp("home")
         patch.setenv("HOME", str(home))
         patch.setenv("JOBMON__EMBEDDED__DIRECTORY", str(home / "jobmon"))
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_waiting_for_the_disk(_strange_environment: None) -> Iterator[None]:
+    """Databases in this process need not survive a power cut; those of real servers are left as they are."""
+    configure = dialect.configure
+
+    def configured(engine: Engine) -> None:
+        configure(engine)
+        if dialect.is_sqlite(engine):
+            event.listen(
+                engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous=OFF")
+            )
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dialect, "configure", configured)
         yield
 
 

@@ -1,9 +1,9 @@
 """A control script driven by a JSON file, for tests: ``python flow.py SPEC.json``.
 
-The file: ``tasks`` (each ``name``, ``command``, ``upstream`` and what ``create_task`` takes; ``template`` puts a task into an
-array of its own), ``workflow`` (arguments of ``create_workflow``), ``template_limits``, ``run`` (arguments of ``run``; null: only register), and ``pause``:
-a file to wait for after the workflow is registered. It prints ``BOUND <workflow id>`` and at last ``RESULT`` or
-``ERROR`` with a JSON object.
+The file: ``tasks`` (each ``name``, ``command``, ``upstream`` and what ``create_task`` takes; ``template`` puts a task
+into an array of its own), ``workflow`` (arguments of ``create_workflow``), ``template_limits``, ``run`` (arguments of
+``run``; null: only register), and ``pause``: a file to wait for after the workflow is registered. It prints
+``BOUND <workflow id>`` and at last ``RESULT`` or ``ERROR`` with a JSON object.
 """
 
 import json
@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 from jobmon.client.api import Tool
+from jobmon.core.exceptions import JobmonError
 
 
 def say(word, value):
@@ -21,11 +22,20 @@ def say(word, value):
 def build(spec):
     tool = Tool(name="e2e")
     workflow = tool.create_workflow(
-        **{"name": "flow", "workflow_args": "flow", "default_cluster_name": "multiprocess", **spec.get("workflow", {})}
+        **{
+            "name": "flow",
+            "workflow_args": "flow",
+            "default_cluster_name": "multiprocess",
+            **spec.get("workflow", {}),
+        }
     )
     made = {}
     for task in spec["tasks"]:
-        details = {key: value for key, value in task.items() if key not in ("name", "command", "upstream", "template")}
+        details = {
+            key: value
+            for key, value in task.items()
+            if key not in ("name", "command", "upstream", "template")
+        }
         template = tool.get_task_template(
             template_name=task.get("template", "step"),
             command_template=": {which}; {command}",
@@ -60,8 +70,11 @@ def main():
     except KeyboardInterrupt:
         say("ERROR", {"type": "KeyboardInterrupt", "message": ""})
         raise
-    except Exception as error:
-        say("ERROR", {"type": type(error).__name__, "message": str(error), "notes": getattr(error, "__notes__", [])})
+    except (JobmonError, ValueError) as error:
+        say(
+            "ERROR",
+            {"type": type(error).__name__, "message": str(error), "notes": getattr(error, "__notes__", [])},
+        )
         sys.exit(1)
     say(
         "RESULT",
@@ -73,7 +86,10 @@ def main():
             "new": result.num_newly_completed,
             "workflow_id": result.workflow_id,
             "elapsed": result.elapsed_time,
-            "errors": {name: [each["description"] for each in found["error_log"]] for name, found in workflow.task_errors.items()},
+            "errors": {
+                name: [each["description"] for each in found["error_log"]]
+                for name, found in workflow.task_errors.items()
+            },
         },
     )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -292,7 +293,9 @@ class Place:
 
     def wait_run(self, letter: str) -> None:
         """Wait until the latest run has this status."""
-        wait_until(lambda: self.files.database.exists() and self.runs().endswith(letter), f"a run that is {letter}")
+        wait_until(
+            lambda: self.files.database.exists() and self.runs().endswith(letter), f"a run that is {letter}"
+        )
 
     def wait_task(self, name: str, letter: str) -> None:
         """Wait until a task has this status."""
@@ -349,9 +352,17 @@ class Place:
             assert_history(self.uri)
 
 
-def new_place(root: Path) -> Iterator[Place]:
-    """A place that is checked and closed after the test; the body of a fixture."""
+def new_place(root: Path, database: Path | None = None) -> Iterator[Place]:
+    """A place that is checked and closed after the test; the body of a fixture.
+
+    Args:
+        root: an empty directory.
+        database: an empty database to begin with; by default the first server makes one.
+    """
     place = Place(root)
+    if database is not None:
+        place.directory.mkdir(mode=0o700)
+        shutil.copy(database, place.files.database)
     try:
         yield place
         place.check()

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 
 import pytest
+
 from processes import FLOW, Place, Script, wait_until
 
 pytestmark = pytest.mark.e2e

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from processes import Place
 
 pytestmark = pytest.mark.e2e

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from processes import Place, wait_until
 
 pytestmark = pytest.mark.e2e
@@ -30,20 +31,23 @@ def test_the_same_new_workflow_twice(place: Place) -> None:
 
 
 @pytest.mark.timeout(180)
-def test_ten_at_once_with_no_server(place: Place) -> None:
+def test_ten_at_once_with_no_server(bare_place: Place) -> None:
     scripts = [
-        place.start_flow([place.task(f"s{i}")], workflow={"workflow_args": f"w{i}"}) for i in range(10)
+        bare_place.start_flow([place.task(f"s{i}")], workflow={"workflow_args": f"w{i}"}) for i in range(10)
     ]
     assert [script.result(120)["status"] for script in scripts] == ["D"] * 10
-    assert place.files.log.read_text().count("listens at") == 1
-    assert place.num_starts(*(f"s{i}" for i in range(10))) == [1] * 10
+    assert bare_place.files.log.read_text().count("listens at") == 1
+    assert bare_place.num_starts(*(f"s{i}" for i in range(10))) == [1] * 10
 
 
 @pytest.mark.parametrize("cold", [True, False])
 def test_taking_over_a_run_that_is_alive(place: Place, cold: bool) -> None:
     """What runs inside a controller ends with it, in both kinds; it is never run twice at once."""
     alone = "mkdir alone && (until [ -e gate.go ]; do sleep 0.01; done); rmdir alone"
-    tasks = [place.task("a"), place.task("b", then=f"trap 'rmdir alone; exit 1' TERM; {alone}", upstream=["a"])]
+    tasks = [
+        place.task("a"),
+        place.task("b", then=f"trap 'rmdir alone; exit 1' TERM; {alone}", upstream=["a"]),
+    ]
     old = place.start_flow(tasks)
     place.wait_started("b")
     place.wait_task("b", "R")

@@ -8,6 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+
 from processes import Place
 
 pytestmark = pytest.mark.e2e
@@ -36,8 +37,8 @@ print("STATUS", '"' + status + '"')
 """
 
 
-def test_the_typical_script(place: Place) -> None:
-    script = place.start_python(COMPAT_SCRIPT)
+def test_the_typical_script(bare_place: Place) -> None:
+    script = bare_place.start_python(COMPAT_SCRIPT)
     assert script.end() == 0, script.text
     assert script.said("STATUS") == "D"
     assert script.said("ID") == 1
@@ -261,7 +262,21 @@ print("STATUS", json.dumps(workflow.run()))
 
 
 def test_quoted_values_arrive_as_they_are(place: Place) -> None:
-    values = ["", " ", "a b", "it's", 'say "hi"', "$HOME", "`id`", "a;b|c&d", "naïve 日本語 🎈", "two\nlines", "{brace}", "*", "\\n"]
+    values = [
+        "",
+        " ",
+        "a b",
+        "it's",
+        'say "hi"',
+        "$HOME",
+        "`id`",
+        "a;b|c&d",
+        "naïve 日本語 🎈",
+        "two\nlines",
+        "{brace}",
+        "*",
+        "\\n",
+    ]
     (place.work / "values.json").write_text(json.dumps(values))
     (place.work / "show.py").write_text(
         "import json, sys\njson.dump(sys.argv[2:], open(f'shown.{sys.argv[1]}', 'w'))\n"
@@ -288,7 +303,9 @@ def test_logs_and_resources_of_an_attempt_are_recorded(place: Place) -> None:
     burn = f"{sys.executable} -c 'sum(range(2000000)); b = bytearray(50_000_000); print(len(b))'"
     place.run_flow([place.task("a", then=f"{burn} && echo trouble >&2")])
     columns = "stdout, stderr, stdout_log, stderr_log, wallclock, maxrss, cpu, exit_code"
-    out, err, out_tail, err_tail, wallclock, maxrss, cpu, code = place.sql(f"SELECT {columns} FROM task_instance")[0]
+    out, err, out_tail, err_tail, wallclock, maxrss, cpu, code = place.sql(
+        f"SELECT {columns} FROM task_instance"
+    )[0]
     assert Path(out).read_text() == out_tail == "50000000\n"
     assert Path(err).read_text() == err_tail == "trouble\n"
     assert 0 < float(cpu) <= float(wallclock) * 4

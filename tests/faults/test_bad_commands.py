@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from processes import Place, is_gone, wait_until
 
 pytestmark = pytest.mark.e2e

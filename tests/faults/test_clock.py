@@ -7,12 +7,12 @@ from contextlib import closing
 from datetime import datetime
 
 import pytest
-from processes import Place
 
 from jobmon.core.states import WorkflowRunStatus
 from jobmon.server.services.reaper import Reaper
 from jobmon.server.web import dialect
 from jobmon.server.web.database import Database
+from processes import Place
 
 pytestmark = pytest.mark.e2e
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from processes import Place
 
 pytestmark = pytest.mark.e2e
@@ -14,7 +15,9 @@ pytestmark = pytest.mark.e2e
 
 def mount(path: Path, options: str) -> None:
     path.mkdir()
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", path], capture_output=True, text=True)
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", options, "tmpfs", path], capture_output=True, text=True
+    )
     if done.returncode:
         pytest.skip(f"a small file system cannot be mounted here: {done.stderr.strip()}")
 
@@ -52,7 +55,9 @@ def test_no_room_for_another_file(disk_without_inodes: Path, place: Place) -> No
 
 def test_no_room_for_what_a_command_prints(small_disk: Path, place: Place) -> None:
     (small_disk / "ballast").write_bytes(bytes(64 * 1024))
-    result = place.run_flow([place.task("a", then="head -c 100000 /dev/zero", **logs_in(small_disk)), place.task("b")])
+    result = place.run_flow(
+        [place.task("a", then="head -c 100000 /dev/zero", **logs_in(small_disk)), place.task("b")]
+    )
     assert (result["status"], result["done"], result["failed"]) == ("E", 1, 1)
     error = result["errors"]["a"][0]
     assert "full" in error

@@ -6,6 +6,7 @@ import os
 import signal
 
 import pytest
+
 from processes import Place, is_gone, wait_until
 
 pytestmark = pytest.mark.e2e
@@ -40,7 +41,11 @@ def test_before_the_run(place: Place) -> None:
 
 @pytest.mark.parametrize("kind", RESUMES)
 def test_while_a_task_runs(place: Place, kind: str) -> None:
-    tasks = [place.task("a"), place.task("b", gate="go", upstream=["a"], max_attempts=1), place.task("c", upstream=["b"])]
+    tasks = [
+        place.task("a"),
+        place.task("b", gate="go", upstream=["a"], max_attempts=1),
+        place.task("c", upstream=["b"]),
+    ]
     script = place.start_flow(tasks)
     place.wait_started("b")
     kill(place, script)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from processes import Place, wait_until
 
 pytestmark = pytest.mark.e2e
@@ -24,8 +25,10 @@ def test_again_and_again_with_20_short_tasks_in_flight(place: Place) -> None:
     names = [f"t{i}" for i in range(120)]
     script = place.start_flow([place.task(name, then="sleep 0.05") for name in names])
     for enough in (1, 30, 60):
-        wait_until(lambda enough=enough: sum(map(bool, map(place.starts, names))) >= enough, f"{enough} starts")
-        wait_until(lambda: place.files.record.exists(), "a server")
+        wait_until(
+            lambda enough=enough: sum(map(bool, map(place.starts, names))) >= enough, f"{enough} starts"
+        )
+        wait_until(place.files.record.exists, "a server")
         place.kill_server()
     result = script.result()
     assert (result["status"], result["done"]) == ("D", 120)

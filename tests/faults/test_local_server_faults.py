@@ -11,6 +11,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+
 from processes import Place, Script, is_gone, wait_until
 
 pytestmark = pytest.mark.e2e
@@ -29,11 +30,11 @@ def assert_clear(script: Script, *words: str) -> None:
 
 
 # -- the record -------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("content", [b"", b"{", b"\xff\x00garbage", b'{"url": 5}', b"[]"])
-def test_a_damaged_record_without_a_server(place: Place, content: bytes) -> None:
-    place.directory.mkdir()
-    place.files.record.write_bytes(content)
-    run_one(place, "w")
+@pytest.mark.parametrize("content", [b"", b"\xff\x00garbage", b'{"url": 5}'])
+def test_a_damaged_record_without_a_server(bare_place: Place, content: bytes) -> None:
+    bare_place.directory.mkdir()
+    bare_place.files.record.write_bytes(content)
+    run_one(bare_place, "w")
 
 
 def test_a_stale_record(place: Place) -> None:
@@ -94,14 +95,14 @@ def test_a_database_from_a_newer_version(place: Place) -> None:
     run_one(place, "w3")
 
 
-def test_a_file_that_is_no_database(place: Place) -> None:
-    place.directory.mkdir()
-    place.files.database.write_text("This is a letter, not a database. " * 100)
-    error = place.start_flow([place.task("a")]).error()
-    assert str(place.files.database) in error["message"]
+def test_a_file_that_is_no_database(bare_place: Place) -> None:
+    bare_place.directory.mkdir()
+    bare_place.files.database.write_text("This is a letter, not a database. " * 100)
+    error = bare_place.start_flow([bare_place.task("a")]).error()
+    assert str(bare_place.files.database) in error["message"]
     assert "cannot be used as a database" in error["message"]
-    place.files.database.unlink()
-    run_one(place, "w")
+    bare_place.files.database.unlink()
+    run_one(bare_place, "w")
 
 
 # -- the directory ----------------------------------------------------------------------------------------
@@ -129,18 +130,23 @@ def test_a_read_only_directory(read_only: Path, place: Place) -> None:
     assert_clear(place.start_jobmon("workflow", "status"), str(read_only), "JOBMON__EMBEDDED__DIRECTORY")
 
 
-def test_a_directory_that_is_a_file(place: Place) -> None:
-    place.directory.write_text("")
-    error = place.start_flow([place.task("a")]).error()
+def test_a_directory_that_is_a_file(bare_place: Place) -> None:
+    bare_place.directory.write_text("")
+    error = bare_place.start_flow([bare_place.task("a")]).error()
     assert error["type"] == "LocalServerError"
-    assert str(place.directory) in error["message"]
-    place.directory.unlink()
+    assert str(bare_place.directory) in error["message"]
+    bare_place.directory.unlink()
 
 
-def test_files_of_the_server_are_private(place: Place) -> None:
-    run_one(place, "w")
-    assert place.directory.stat().st_mode & 0o777 == 0o700
-    for path in (place.files.record, place.files.database, place.files.log, place.files.serve_lock):
+def test_files_of_the_server_are_private(bare_place: Place) -> None:
+    run_one(bare_place, "w")
+    assert bare_place.directory.stat().st_mode & 0o777 == 0o700
+    for path in (
+        bare_place.files.record,
+        bare_place.files.database,
+        bare_place.files.log,
+        bare_place.files.serve_lock,
+    ):
         assert path.stat().st_mode & 0o077 == 0, path
 
 

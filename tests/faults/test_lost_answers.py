@@ -5,17 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from processes import Place
 from proxy import proxy_to
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+from processes import Place
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
 
 def pipeline(place: Place) -> list[dict[str, Any]]:
     """60 tasks in three layers; every fifth of the first fails once, one of the second for good."""
     tasks = []
     for i in range(20):
-        then = f"test -e ended.a{i} -o \"$(wc -l < started.a{i})\" -ge 2" if i % 5 == 0 else ""
+        then = f'test -e ended.a{i} -o "$(wc -l < started.a{i})" -ge 2' if i % 5 == 0 else ""
         tasks.append(place.task(f"a{i}", then=then, template="first"))
     for i in range(20):
         then = "false" if i == 7 else ""
@@ -50,7 +51,7 @@ def check_pipeline(place: Place, result: dict[str, Any]) -> None:
 def test_cut_answers(place: Place, cut: float, seed: int) -> None:
     with proxy_to(place.start_server().url, cut=cut, seed=seed) as proxy:
         use_proxy(place, proxy.url)
-        result = place.start_flow(pipeline(place)).result(180)
+        result = place.start_flow(pipeline(place)).result(60)
         assert proxy.num_lost > 0
     check_pipeline(place, result)
 
@@ -58,7 +59,7 @@ def test_cut_answers(place: Place, cut: float, seed: int) -> None:
 def test_late_answers(place: Place) -> None:
     with proxy_to(place.start_server().url, delay_seconds=0.05) as proxy:
         use_proxy(place, proxy.url)
-        result = place.start_flow(pipeline(place)).result(120)
+        result = place.start_flow(pipeline(place)).result(60)
     check_pipeline(place, result)
 
 
@@ -67,7 +68,7 @@ def test_answers_later_than_anybody_waits(place: Place) -> None:
     place.configure(http__request_timeout=0.5)
     with proxy_to(place.start_server().url, delay_seconds=0.8, delayed=0.2, seed=4) as proxy:
         use_proxy(place, proxy.url)
-        result = place.start_flow(pipeline(place)).result(180)
+        result = place.start_flow(pipeline(place)).result(60)
     check_pipeline(place, result)
 
 
@@ -78,8 +79,8 @@ def test_a_resume_through_cut_answers(place: Place) -> None:
     with proxy_to(place.server().url, cut=0.3, seed=5) as proxy:
         use_proxy(place, proxy.url)
         again = place.start_flow(tasks, run={"resume": True})
-        assert script.result(120)["status"] == "T"
+        assert script.result(60)["status"] == "T"
         place.wait_started("b", times=2)
         place.open("go")
-        assert again.result(120)["status"] == "D"
+        assert again.result(60)["status"] == "D"
     assert place.num_starts("a", "b", "c") == [1, 2, 1]

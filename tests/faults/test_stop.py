@@ -7,6 +7,7 @@ import signal
 from pathlib import Path
 
 import pytest
+
 from processes import Place, is_gone, wait_until
 
 pytestmark = pytest.mark.e2e
@@ -25,7 +26,9 @@ def family(place: Place) -> list[int]:
         path = Path(place.work, name)
         return int(path.read_text() or 0) if path.exists() else 0
 
-    return [wait_until(lambda name=name: pid(name), f"child {name}") for name in ("deaf", "apart", "deaf_apart")]
+    return [
+        wait_until(lambda name=name: pid(name), f"child {name}") for name in ("deaf", "apart", "deaf_apart")
+    ]
 
 
 def test_it_ends_the_run_and_all_descendants(place: Place) -> None:

@@ -263,7 +263,7 @@ class Requester:
             retry=tenacity.retry_if_exception_type(_Unanswered),
             stop=tenacity.stop_after_attempt(max(1, self.retries_attempts - 1))
             | tenacity.stop_after_delay(self.retries_timeout),
-            wait=tenacity.wait_exponential_jitter(initial=initial, exp_base=2, max=30, jitter=initial),
+            wait=tenacity.wait_exponential(multiplier=initial, max=30) + tenacity.wait_random(0, initial),
             before=lambda _state: None,
         )
         try:

@@ -22,7 +22,8 @@ workflow (``WORKFLOW_EVENT_OF_RUN_STATE``).
 
 Beyond the transitions of the existing Jobmon, the tables hold what its users had to do without: an attempt
 that is ordered to end before it started goes straight to ``ERROR_FATAL``; a word from an attempt in triage is
-believed; ``INSTANTIATED`` and ``LAUNCHED`` runs are alive, may be stopped and obey an order to hand over; and the task of an
+believed; an attempt that succeeds after it was ordered to end has succeeded, though its start was not believed any
+more; ``INSTANTIATED`` and ``LAUNCHED`` runs are alive, may be stopped and obey an order to hand over; and the task of an
 attempt ended by order returns to ``REGISTERED`` instead of staying "running" for ever.
 """
 
@@ -271,12 +272,14 @@ TASK: Final[TaskTable] = {
     _T.INSTANTIATING: {
         _TE.LAUNCH: _T.LAUNCHED,
         _TE.START: _T.RUNNING,
+        _TE.FINISH: _T.DONE,
         _TE.FAIL: _T.ERROR_RECOVERABLE,
         _TE.RELEASE: _T.REGISTERED,
         _TE.COMPLETE: _T.DONE,
     },
     _T.LAUNCHED: {
         _TE.START: _T.RUNNING,
+        _TE.FINISH: _T.DONE,
         _TE.FAIL: _T.ERROR_RECOVERABLE,
         _TE.RELEASE: _T.REGISTERED,
         _TE.COMPLETE: _T.DONE,

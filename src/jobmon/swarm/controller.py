@@ -321,7 +321,11 @@ class Controller:
         assert self._wake is not None
         events, self._reports = self._reports[:EVENTS_PER_SYNC], self._reports[EVENTS_PER_SYNC:]
         requests = [self._number(batch) for batch in batches]
-        answer = await channel.call(lambda: self._gateway.sync(SyncRequest(events, requests)))
+        try:
+            answer = await channel.call(lambda: self._gateway.sync(SyncRequest(events, requests)))
+        except BaseException:
+            self._reports[:0] = events  # kept until they are acknowledged
+            raise
         state.apply(answer.tasks)
         self._resources.note(answer.tasks)
         self._note_cursor(answer)

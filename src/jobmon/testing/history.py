@@ -173,6 +173,7 @@ class _TaskState:
     num_losses: int = 0
     live: set[int] = field(default_factory=set)
     registered_in_run: int | None = None  # the run in which an attempt brought it back to REGISTERED
+    may_count_anew: bool = True  # it waits, or was completed by hand while it waited
 
 
 class _Replay:
@@ -258,6 +259,8 @@ class _Replay:
         if row.instance_to is not None and before in TASK_TERMINAL:
             self._say(where, f"an attempt reopened a task that was {before}")
         task.status = after
+        waited = before is TaskStatus.REGISTERED and event is TaskEvent.COMPLETE
+        task.may_count_anew = after is TaskStatus.REGISTERED or waited
         if after is TaskStatus.REGISTERED:
             task.registered_in_run = row.workflow_run_id
         if event is TaskEvent.FAIL:
@@ -314,7 +317,8 @@ class _Replay:
                 (row.num_attempts, row.num_infrastructure_losses),
                 (task.num_attempts, task.num_losses),
             )
-            was_reset = task.status is TaskStatus.REGISTERED and counted == (0, 0)
+            # A new run and a reset count anew without a line for what waits already.
+            was_reset = counted == (0, 0) and task.may_count_anew
             if counted != told and not was_reset:
                 self._say(where, f"attempts and losses are {counted}, its history has {told}")
             if task.status in TASK_ACTIVE and len(task.live) != 1:

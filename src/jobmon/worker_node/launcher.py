@@ -6,7 +6,8 @@ Rules
 2. Every command is the leader of a session and process group of its own. When it ends, what is left of its group ends.
 3. The launcher is the reaper of orphans (``PR_SET_CHILD_SUBREAPER``), so that a descendant which left the group
    stays within reach.
-4. When the controller goes away (end of file on stdin), everything ends: first asked by SIGTERM, then by SIGKILL.
+4. When the controller goes away (end of file on stdin, or its end where a process it forked keeps the pipe open),
+   everything ends: first asked by SIGTERM, then by SIGKILL.
 
 Theory of operation
 -------------------
@@ -20,6 +21,7 @@ waited for have used: ``ru_maxrss`` in KiB and ``ru_inblock``/``ru_oublock`` in 
 from __future__ import annotations
 
 import ctypes
+import errno
 import json
 import os
 import select
@@ -40,17 +42,11 @@ FLUSH_SECONDS = 0.005
 GRACE_WITHOUT_CONTROLLER_SECONDS = 5.0
 PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 SHELL = "/bin/sh"
+LONGEST_COMMAND_BYTES = 131_071  # MAX_ARG_STRLEN, linux/binfmts.h, without the NUL byte at the end
 LOG_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
 ID_VARIABLE = b"JOBMON_TASK_INSTANCE_ID="
-# What Python ignores or handles and a command must not inherit.
-DEFAULT_SIGNALS = (
-    signal.SIGPIPE,
-    signal.SIGXFSZ,
-    signal.SIGINT,
-    signal.SIGTERM,
-    signal.SIGHUP,
-    signal.SIGCHLD,
-)
+# A command inherits nothing of what Python, the launcher or a shell in the background ignores.
+DEFAULT_SIGNALS = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
 
 
 class Running:
@@ -80,6 +76,8 @@ class Launcher:
         self.events: list[dict[str, object]] = []
         self.last_flush = 0.0
         self.is_closing = False
+        self.is_heard = True  # somebody reads what is told
+        self.must_close = False
         self.environment = {os.fsencode(k): os.fsencode(v) for k, v in os.environ.items()}
         self.directory = os.getcwd()
         self.children_file = f"/proc/self/task/{os.getpid()}/children"
@@ -92,24 +90,29 @@ class Launcher:
             os.set_blocking(descriptor, False)
         signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
-        signal.signal(signal.SIGTERM, lambda *_: self.close())
+        signal.signal(signal.SIGTERM, lambda *_: self.ask_to_close())
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         os.set_blocking(0, False)
+        controller = end_of(os.getppid())
         pending = b""
         while True:
-            watched = [wake_read] if self.is_closing else [0, wake_read]
+            watched = [wake_read] if self.is_closing else [0, wake_read, *controller]
             ready, _, _ = select.select(watched, [], [], self.timeout())
             if wake_read in ready:
                 drain(wake_read)
             if 0 in ready and not self.is_closing:
                 data = read_some(0)
                 if data is None:
-                    self.close()
+                    self.must_close = True
                 else:
                     *lines, pending = (pending + data).split(b"\n")
                     for line in lines:
                         self.obey(json.loads(line))
+            if not controller.isdisjoint(ready):
+                self.must_close, self.is_heard = True, False
+            if self.must_close and not self.is_closing:
+                self.close()
             self.reap()
             self.kill_overdue()
             self.start_next()
@@ -130,6 +133,10 @@ class Launcher:
         self.queue.extend(message.get("run", ()))
         if "kill" in message:
             self.kill(set(message["kill"]))
+
+    def ask_to_close(self) -> None:
+        """Close at the next turn of the loop: a signal may come in the middle of anything."""
+        self.must_close = True
 
     def close(self) -> None:
         """The controller is gone: drop what waits, end what runs."""
@@ -154,11 +161,11 @@ class Launcher:
     def start(self, entry: Entry) -> None:
         """Start one command."""
         environment = dict(self.environment)
-        for name, value in entry["environment"].items():
-            environment[os.fsencode(name)] = os.fsencode(value)
         out = err = -1
         directory = entry.get("working_dir")
         try:
+            for name, value in entry["environment"].items():
+                environment[os.fsencode(name)] = os.fsencode(value)
             if directory:
                 os.chdir(directory)
             out = open_log(entry["stdout"])
@@ -281,6 +288,8 @@ class Launcher:
     # -- telling ------------------------------------------------------------------------------------
     def flush(self) -> None:
         """Tell the controller what happened; while enough waits to keep busy, a few milliseconds' worth at a time."""
+        if not self.is_heard:
+            self.events.clear()
         if not self.events:
             return
         now = time.monotonic()
@@ -306,6 +315,14 @@ def read_some(descriptor: int) -> bytes | None:
         return b""
 
 
+def end_of(pid: int) -> set[int]:
+    """A descriptor that becomes readable when a process ends; none where there is no such thing."""
+    try:
+        return {os.pidfd_open(pid)}
+    except (OSError, AttributeError):
+        return set()
+
+
 def drain(descriptor: int) -> None:
     """Empty a wake-up pipe."""
     try:
@@ -326,6 +343,8 @@ def open_log(path: str) -> int:
 
 def describe(error: Exception) -> str:
     """An error in words, with the file it is about."""
+    if isinstance(error, OSError) and error.errno == errno.E2BIG:
+        return f"{error.strerror}: a command may have {LONGEST_COMMAND_BYTES} bytes; put what is longer into a file"
     if isinstance(error, OSError) and error.strerror:
         return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
     return str(error)

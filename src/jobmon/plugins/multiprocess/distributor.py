@@ -12,7 +12,7 @@ import sys
 import threading
 from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
-from typing import Any
+from typing import IO, Any
 
 from jobmon.core.cluster_protocol import (
     ATTEMPT_VARIABLE,
@@ -140,10 +140,10 @@ class MultiprocessDistributor(ClusterDistributor):
         """Hand commands to the launcher, a new one if the last one died."""
         if not commands:
             return
-        with self._lock:
+        with self._lock:  # the death of a launcher takes all that is outstanding, or nothing of these
+            if self._launcher is None:
+                self._start_launcher()
             self._outstanding.update((command.task_instance_id, command) for command in commands)
-        if self._launcher is None:
-            self._start_launcher()
         self._send({"run": [self._entry(command) for command in commands]})
 
     def _entry(self, command: Command) -> dict[str, Any]:
@@ -160,9 +160,10 @@ class MultiprocessDistributor(ClusterDistributor):
     @staticmethod
     def _log_paths(command: Command) -> tuple[str, str]:
         distributor_id, resources = str(command.task_instance_id), command.requested_resources
+        base = os.path.abspath(resources.get("working_dir") or "")  # a relative directory is meant from there
         return (
-            log_path(str(resources["stdout"]), command.name, "o", distributor_id),
-            log_path(str(resources["stderr"]), command.name, "e", distributor_id),
+            log_path(os.path.join(base, str(resources["stdout"])), command.name, "o", distributor_id),
+            log_path(os.path.join(base, str(resources["stderr"])), command.name, "e", distributor_id),
         )
 
     def _log_paths_of(self, command: Command | None) -> tuple[str, str]:
@@ -185,24 +186,19 @@ class MultiprocessDistributor(ClusterDistributor):
     def stop(self) -> None:
         """End the launcher and, with it, whatever it runs."""
         self._is_stopping = True
-        launcher, self._launcher = self._launcher, None
-        if launcher is None:
-            return
-        if launcher.stdin is not None:
+        with self._lock:
+            launcher, self._launcher = self._launcher, None
+        if launcher is not None:
+            _close(launcher.stdin)
             try:
-                launcher.stdin.close()
-            except BrokenPipeError:
-                pass  # it is gone already
-        try:
-            launcher.wait(STOP_SECONDS + self._grace_seconds)
-        except subprocess.TimeoutExpired:
-            launcher.kill()
-            launcher.wait()
-            end_processes_of(self._marks())
-        if self._reader is not None:
+                launcher.wait(STOP_SECONDS + self._grace_seconds)
+            except subprocess.TimeoutExpired:
+                launcher.kill()
+                launcher.wait()
+        if self._reader is not None:  # it may be about to end what a dead launcher left behind
             self._reader.join(STOP_SECONDS)
-        if launcher.stdout is not None:
-            launcher.stdout.close()
+        if launcher is not None and launcher.returncode:
+            self._on_launcher_death(launcher)
 
     def kill_leftovers(self, leftovers: Sequence[Leftover]) -> list[int]:
         """End processes of these attempts on this machine.
@@ -227,6 +223,7 @@ class MultiprocessDistributor(ClusterDistributor):
             except ValueError:
                 break  # cut off in the middle of a line: it died
             self._tell([event for each in told for event in self._events(each)])
+        _close(launcher.stdout)
         if not self._is_stopping:
             self._on_launcher_death(launcher)
 
@@ -288,9 +285,10 @@ class MultiprocessDistributor(ClusterDistributor):
     def _on_launcher_death(self, launcher: subprocess.Popen[bytes]) -> None:
         """The launcher was killed: end what it left behind and report it lost, through no fault of the tasks."""
         launcher.wait()
-        if self._launcher is launcher:
-            self._launcher = None
+        _close(launcher.stdin)
         with self._lock:
+            if self._launcher is launcher:
+                self._launcher = None
             lost, started, marks = list(self._outstanding), set(self._pids), self._marks()
             self._outstanding.clear()
             self._pids.clear()
@@ -306,6 +304,15 @@ class MultiprocessDistributor(ClusterDistributor):
                 for task_instance_id in lost
             ]
         )
+
+
+def _close(pipe: IO[bytes] | None) -> None:
+    """Close one end of a pipe; what was not yet sent goes nowhere if the other end is gone."""
+    if pipe is not None:
+        try:
+            pipe.close()
+        except BrokenPipeError:
+            pass
 
 
 def _ended_by_order(task_instance_id: int) -> InstanceEvent:

@@ -11,6 +11,8 @@ from pathlib import Path
 from jobmon.core.cluster_protocol import ATTEMPT_VARIABLE
 
 WAIT_SECONDS = 5.0
+LOOK_SECONDS = 0.02
+LOOKS_IN_VAIN = 2
 
 
 def processes_of(marks: Iterable[str]) -> list[int]:
@@ -30,13 +32,20 @@ def processes_of(marks: Iterable[str]) -> list[int]:
 
 
 def end_processes_of(marks: Iterable[str]) -> None:
-    """End them by SIGKILL and wait until they are gone; whoever is born meanwhile is found by the next look."""
+    """End them by SIGKILL and wait until they are gone; whoever is born meanwhile is found by the next look.
+
+    A process that is just being replaced by ``exec`` shows no environment: only two looks in vain mean that none is left.
+    """
     wanted = list(marks)
     deadline = time.monotonic() + WAIT_SECONDS
-    while (found := processes_of(wanted)) and time.monotonic() < deadline:
+    looks_in_vain = 0 if wanted else LOOKS_IN_VAIN
+    while looks_in_vain < LOOKS_IN_VAIN and time.monotonic() < deadline:
+        found = processes_of(wanted)
+        looks_in_vain = 0 if found else looks_in_vain + 1
         for pid in found:
             try:
                 os.kill(pid, signal.SIGKILL)
             except (ProcessLookupError, PermissionError):
                 pass  # ended meanwhile
-        time.sleep(0.02)
+        if looks_in_vain < LOOKS_IN_VAIN:
+            time.sleep(LOOK_SECONDS)

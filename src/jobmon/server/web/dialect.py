@@ -128,6 +128,7 @@ def configure(engine: Engine) -> None:
             "busy_timeout=15000",
             "cache_size=-65536",
             "temp_store=MEMORY",
+            "wal_autocheckpoint=8000",
         ):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()

@@ -38,7 +38,7 @@ def batch_queue_if_ready(
 ) -> BatchResponse:
     """Create the attempts of a batch; tasks that cannot be queued are left out.
 
-    A batch that exists is answered as it was created: sent twice, it is created once.
+    A batch that exists is answered with what still lives of it: sent twice, it is created once.
     """
     created = _batch_read(connection, workflow_run_id, batch)
     if created is not None:
@@ -81,20 +81,28 @@ def batch_queue_if_ready(
 
 
 def _batch_read(connection: Connection, workflow_run_id: int, batch: BatchRequest) -> BatchResponse | None:
+    """What still lives of a batch; ``None`` for a batch that was never created."""
     rows = connection.execute(
-        select(TaskInstance.task_id, TaskInstance.id, TaskInstance.array_step_id, Task.name, Task.command)
+        select(
+            TaskInstance.status,
+            TaskInstance.task_id,
+            TaskInstance.id,
+            TaskInstance.array_step_id,
+            Task.name,
+            Task.command,
+        )
         .join(Task, Task.id == TaskInstance.task_id)
         .where(
             TaskInstance.array_id == batch.array_id,
             TaskInstance.array_batch_num == batch.batch_num,
             TaskInstance.workflow_run_id == workflow_run_id,
-            TaskInstance.status.in_(TASK_INSTANCE_LIVE),
         )
         .order_by(TaskInstance.array_step_id)
     ).all()
     if not rows:
         return None
-    columns: list[list[Any]] = [list(column) for column in zip(*rows, strict=True)]
+    live = [row[1:] for row in rows if row[0] in TASK_INSTANCE_LIVE]
+    columns: list[list[Any]] = [[row[i] for row in live] for i in range(5)]
     return BatchResponse(batch.array_id, batch.batch_num, *columns)
 
 
