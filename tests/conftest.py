@@ -140,7 +140,7 @@ def app(config: JobmonConfig) -> Iterator[FastAPI]:
 @pytest.fixture
 def client(app: FastAPI) -> Iterator[TestClient]:
     """Raw requests to the application; its own failures come as answers."""
-    with TestClient(app, base_url="http://testserver/api/v3", raise_server_exceptions=False) as client:
+    with TestClient(app, raise_server_exceptions=False) as client:
         yield client
         assert_sound(app.state.jobmon.database)
 

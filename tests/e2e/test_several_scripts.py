@@ -33,7 +33,8 @@ def test_the_same_new_workflow_twice(place: Place) -> None:
 @pytest.mark.timeout(180)
 def test_ten_at_once_with_no_server(bare_place: Place) -> None:
     scripts = [
-        bare_place.start_flow([place.task(f"s{i}")], workflow={"workflow_args": f"w{i}"}) for i in range(10)
+        bare_place.start_flow([bare_place.task(f"s{i}")], workflow={"workflow_args": f"w{i}"})
+        for i in range(10)
     ]
     assert [script.result(120)["status"] for script in scripts] == ["D"] * 10
     assert bare_place.files.log.read_text().count("listens at") == 1

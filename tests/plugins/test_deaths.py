@@ -114,7 +114,7 @@ def test_a_launcher_that_cannot_be_started(
 ) -> None:
     """The message says of which cluster and why."""
     monkeypatch.setattr(sys, "executable", "/no/such/python")
-    with pytest.raises(ClusterError, match="cluster far .*/no/such/python"):
+    with pytest.raises(ClusterError, match=r"cluster far .*/no/such/python"):
         MultiprocessDistributor("far").open(lambda events: None)
 
 

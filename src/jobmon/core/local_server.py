@@ -6,7 +6,8 @@ Rules
    process ends. Who can take the lock knows that no server is alive, and that ``server.json`` is stale.
 2. ``server.json`` (mode 0600) says where the server listens and with which token it is addressed. It is written when
    the server answers, never before, and replaced as a whole.
-3. Whoever wants to start a server holds ``start.lock``; all others wait for it and then find the server running.
+3. A server that is alive writes its record again when it was damaged or removed.
+4. Whoever wants to start a server holds ``start.lock``; all others wait for it and then find the server running.
 
 The server is a process of its own that outlives the script which started it. It ends itself after idling.
 """
@@ -32,6 +33,8 @@ from jobmon.core.exceptions import LocalServerError
 NETWORK_FILESYSTEMS = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "smbfs", "lustre", "gpfs", "beegfs", "ceph", "afs", "glusterfs", "9p"}
 )
+RECORD_SECONDS = 5.0
+"""How long a server that is alive is given to (re)write its record."""
 _REMEDY = (
     "Set JOBMON__EMBEDDED__DIRECTORY to a directory on a local disk, or http.service_url to a Jobmon server."
 )
@@ -167,8 +170,12 @@ def running_server(files: LocalServerFiles) -> ServerRecord | None:
         LocalServerError: the server of this (shared) directory is alive on another host, where loopback cannot
             reach it.
     """
-    record = read_record(files)
-    if record is None or not is_serving(files):
+    deadline = time.monotonic() + RECORD_SECONDS
+    while (record := read_record(files)) is None:
+        if not is_serving(files) or time.monotonic() > deadline:
+            return None
+        time.sleep(0.05)  # the server is about to write its record, or to write it again
+    if not is_serving(files):
         return None
     if record.hostname != socket.gethostname():
         raise LocalServerError(

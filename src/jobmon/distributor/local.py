@@ -18,7 +18,7 @@ from jobmon.core.instance_event import InstanceEvent
 from jobmon.core.states import TaskInstanceEvent
 from jobmon.serializers.swarm import BatchResponse
 
-_ENDS = frozenset(set(TaskInstanceEvent) - {TaskInstanceEvent.START, TaskInstanceEvent.HEARTBEAT})
+LOCAL_ENDS = frozenset(set(TaskInstanceEvent) - {TaskInstanceEvent.START, TaskInstanceEvent.HEARTBEAT})
 LOOK_AHEAD_SECONDS = 0.2
 MAX_LOOK_AHEAD = 500
 MEASURE_SECONDS = 0.01
@@ -95,7 +95,7 @@ class LocalAttempts:
 
     def note(self, events: Sequence[InstanceEvent], now: float) -> None:
         """Take note of events the cluster reported at ``now`` (seconds, monotonic); learns how fast it works."""
-        ended = [event.task_instance_id for event in events if event.event in _ENDS]
+        ended = [event.task_instance_id for event in events if event.event in LOCAL_ENDS]
         self.live.difference_update(ended)
         self._num_ended += len(ended)
         seconds = now - self._measured_at

@@ -66,12 +66,15 @@ class BatchRequest(Struct):
         batch_num: unique within the array; the same batch sent twice is created once.
         task_resources_id: what they ask for.
         task_ids: the tasks; the position is the array step id.
+        requires_done: tasks that must be done for this batch to be created: those whose success the same request
+            tells, and on which the sender counts.
     """
 
     array_id: int
     batch_num: int
     task_resources_id: int
     task_ids: list[int]
+    requires_done: list[int] = []
 
 
 class SyncRequest(Struct):
@@ -114,7 +117,7 @@ class SyncResponse(Struct):
         run_status: status letter of the run.
         cursor_before, cursor: event cursor of the run before and after; a controller whose cursor is
             ``cursor_before`` has missed nothing.
-        tasks: states of the tasks the events touched.
+        tasks: states of the tasks of all attempts the events named.
         batches: attempts that were created.
         stop: attempts that are not live any more; what still runs of them must end.
     """

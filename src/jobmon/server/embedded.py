@@ -25,7 +25,7 @@ import msgspec
 from jobmon.core import __version__
 from jobmon.core.configuration import JobmonConfig
 from jobmon.core.exceptions import JobmonError, LocalServerError
-from jobmon.core.local_server import LocalServerFiles, ServerRecord
+from jobmon.core.local_server import LocalServerFiles, ServerRecord, read_record
 
 if TYPE_CHECKING:
     from jobmon.server.web.state import ServerState
@@ -34,6 +34,7 @@ logger = logging.getLogger("jobmon.server")
 
 LOCK_SECONDS = 10.0
 LOG_BYTES = 10_000_000
+RECORD_LOOK_SECONDS = 1.0
 
 
 def main() -> int:
@@ -131,6 +132,7 @@ def serve(config: JobmonConfig, files: LocalServerFiles, ready: BinaryIO) -> Non
     from jobmon.server.web.db_admin import init_db
 
     os.umask(0o077)
+    files.record.unlink(missing_ok=True)  # of a server that died
     config.set("db", "sqlalchemy_database_uri", f"sqlite:///{files.database}")
     init_db(config=config)
     token = secrets.token_urlsafe(32)
@@ -196,9 +198,13 @@ async def _serve(
         write_record(files, record)
         logger.info("the local server (%s) listens at %s", record.version, record.url)
         _tell(ready, "ok")
-        idle = asyncio.create_task(_end_when_idle(server, state))
+        beside = [
+            asyncio.create_task(_end_when_idle(server, state)),
+            asyncio.create_task(_keep_record(files, record)),
+        ]
         await serving
-        idle.cancel()
+        for task in beside:
+            task.cancel()
     else:
         await serving
 
@@ -210,6 +216,18 @@ def write_record(files: LocalServerFiles, record: ServerRecord) -> None:
     with os.fdopen(descriptor, "wb") as file:
         file.write(msgspec.json.encode(record))
     os.replace(temporary, files.record)
+
+
+async def _keep_record(files: LocalServerFiles, record: ServerRecord) -> None:
+    """Write the record again when somebody damaged or removed it: without it the server cannot be found."""
+    while True:
+        await asyncio.sleep(RECORD_LOOK_SECONDS)
+        if read_record(files) != record:
+            try:
+                write_record(files, record)
+                logger.warning("the record %s was damaged or missing and was written again", files.record)
+            except OSError as error:
+                logger.error("the record %s cannot be written: %s", files.record, error)
 
 
 async def _end_when_idle(server: object, state: ServerState) -> None:

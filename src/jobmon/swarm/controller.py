@@ -37,13 +37,14 @@ from jobmon.core.states import (
     WorkflowRunEvent,
     WorkflowRunStatus,
 )
-from jobmon.distributor.local import LocalAttempts
+from jobmon.distributor.local import LOCAL_ENDS, LocalAttempts
 from jobmon.serializers.swarm import (
     BatchRequest,
     BatchResponse,
     FeedResponse,
     SyncRequest,
     SyncResponse,
+    TaskChanges,
     TaskResourcesRow,
     WorkflowMetadataResponse,
 )
@@ -57,6 +58,8 @@ __all__ = ["Controller", "Progress", "RunOptions", "RunOutcome", "TaskHooks"]
 
 FEED_SECONDS = 20.0
 FEED_PAUSE_SECONDS = 1.0
+RECONCILE_SECONDS = 600.0
+WEDGED_SECONDS = 5.0
 PROGRESS_SECONDS = 0.2
 BUSY_SECONDS = 0.05
 EVENTS_PER_SYNC = 2000
@@ -107,6 +110,8 @@ class Controller:
         self._local: dict[str, LocalAttempts] = {}
         self._reports: list[InstanceEvent] = []
         self._settled: set[int] = set()
+        self._reconciled_at = time.monotonic()
+        self._task_ids: dict[int, int] = {}  # of the attempts that live here
         self._run_key = uuid.uuid4().hex
         self._run_status = WorkflowRunStatus.REGISTERED
         self._cursor = self._synced_cursor = self._next_batch_num = 0
@@ -281,19 +286,54 @@ class Controller:
         """Take turns until the run is over, then say how it ended."""
         deadline = self._started_at + self._options.seconds_until_timeout
         last_sync = 0.0
-        while True:
-            if self._should_end(state) or time.monotonic() > deadline:
-                break
+        while not self._should_end(state) and time.monotonic() < deadline:
+            if self._reports and not self._is_due():
+                await self._gather_until(last_sync + BUSY_SECONDS)
+            events = self._take_reported()
+            counted_on = self._count_on_success(state, events)
             batches = await self._decide_batches(channel, state)
-            if not (self._reports or batches):
-                await self._sleep_until(deadline)
-                continue
-            if not batches and not self._is_urgent() and len(self._reports) < EVENTS_PER_SYNC:
-                await self._pause_until(last_sync + BUSY_SECONDS)
-            await self._sync(channel, state, batches)
-            last_sync = time.monotonic()
-        is_timeout = time.monotonic() > deadline and not self._should_end(state)
+            if events or batches:
+                await self._sync(channel, state, events, batches, counted_on)
+                last_sync = time.monotonic()
+            else:
+                await self._sleep_until(min(deadline, self._reconcile_at(state)))
+                if time.monotonic() >= self._reconcile_at(state):
+                    await self._reconcile(channel, state)
+        is_timeout = not self._should_end(state)
         await self._finish(channel, state, is_timeout)
+
+    def _reconcile_at(self, state: SwarmState) -> float:
+        """When to compare all tasks with the server: now and then, and soon where attempts are said to live that do not."""
+        is_odd = (
+            state.active_total > 0 and not self._reports and not any(x.live for x in self._local.values())
+        )
+        return self._reconciled_at + (WEDGED_SECONDS if is_odd else RECONCILE_SECONDS)
+
+    async def _reconcile(self, channel: Channel, state: SwarmState) -> None:
+        """Take the states of all tasks from the server; a guard against surprises, not a way of working."""
+        self._reconciled_at = time.monotonic()
+        pages = await channel.call(lambda: list(self._gateway.tasks()))
+        for page in pages:
+            state.apply(TaskChanges(page.task_ids, page.statuses, page.num_attempts))
+
+    def _take_reported(self) -> list[InstanceEvent]:
+        events, self._reports = self._reports[:EVENTS_PER_SYNC], self._reports[EVENTS_PER_SYNC:]
+        return events
+
+    def _count_on_success(self, state: SwarmState, events: Sequence[InstanceEvent]) -> list[int]:
+        """Take the successes about to be told for granted, so that what waits for them goes along in the same turn.
+
+        The server creates such a batch only if they are; its answer brings the truth about every task concerned.
+        """
+        task_ids = [
+            self._task_ids[event.task_instance_id]
+            for event in events
+            if event.event is TaskInstanceEvent.FINISH and event.task_instance_id in self._task_ids
+        ]
+        if self._run_status in _ORDERED:
+            return []
+        state.mark(task_ids, TaskStatus.DONE)
+        return task_ids
 
     def _should_end(self, state: SwarmState) -> bool:
         if self._stop_requested or self._run_status in _ORDERED or self._run_status in WORKFLOW_RUN_TERMINAL:
@@ -304,28 +344,48 @@ class Controller:
             return True
         return state.is_stuck
 
-    def _is_urgent(self) -> bool:
-        return any(local.is_hungry for local in self._local.values())
+    def _is_due(self) -> bool:
+        """Whether a turn should be taken at once: slots stand empty and an end was reported, or there is much to tell."""
+        if len(self._reports) >= EVENTS_PER_SYNC:
+            return True
+        is_hungry = any(local.is_hungry for local in self._local.values())
+        return is_hungry and any(event.event is not TaskInstanceEvent.START for event in self._reports)
 
     async def _decide_batches(self, channel: Channel, state: SwarmState) -> list[Batch]:
         """Batches that fit what the clusters want now."""
-        if not state.has_ready or (self._reports and not self._is_urgent()):
+        if not state.has_ready:
             return []
         if self._resources.has_work(state):
             await channel.call(lambda: self._resources.settle(state))
         room = sum(max(0, local.room()) for local in self._local.values())
         return list(state.take_batches(min(room, QUEUED_PER_SYNC)))
 
-    async def _sync(self, channel: Channel, state: SwarmState, batches: Sequence[Batch]) -> None:
-        """Tell and ask; then hand the new attempts to their clusters."""
-        assert self._wake is not None
-        events, self._reports = self._reports[:EVENTS_PER_SYNC], self._reports[EVENTS_PER_SYNC:]
-        requests = [self._number(batch) for batch in batches]
+    async def _sync(
+        self,
+        channel: Channel,
+        state: SwarmState,
+        events: list[InstanceEvent],
+        batches: Sequence[Batch] = (),
+        counted_on: Sequence[int] = (),
+    ) -> None:
+        """Tell and ask; then hand the new attempts to their clusters.
+
+        Args:
+            channel: makes the call.
+            state: the tasks.
+            events: what to tell.
+            batches: what to ask for.
+            counted_on: tasks whose success is among the events and was taken for granted.
+        """
+        requests = [self._number(batch, counted_on) for batch in batches]
         try:
             answer = await channel.call(lambda: self._gateway.sync(SyncRequest(events, requests)))
         except BaseException:
             self._reports[:0] = events  # kept until they are acknowledged
             raise
+        for event in events:
+            if event.event in LOCAL_ENDS:
+                self._task_ids.pop(event.task_instance_id, None)
         state.apply(answer.tasks)
         self._resources.note(answer.tasks)
         self._note_cursor(answer)
@@ -338,9 +398,9 @@ class Controller:
         self._settle_stopped(events, answer.stop)
         self._obey_status(answer.run_status)
 
-    def _number(self, batch: Batch) -> BatchRequest:
+    def _number(self, batch: Batch, counted_on: Sequence[int]) -> BatchRequest:
         number, self._next_batch_num = self._next_batch_num, self._next_batch_num + 1
-        return BatchRequest(batch.array_id, number, batch.task_resources_id, batch.task_ids)
+        return BatchRequest(batch.array_id, number, batch.task_resources_id, batch.task_ids, list(counted_on))
 
     def _launch(self, state: SwarmState, request: BatchRequest, batch: BatchResponse) -> None:
         row = self._resources.rows[request.task_resources_id]
@@ -348,6 +408,7 @@ class Controller:
         if missing:  # somebody changed them meanwhile; the feed brings what they are now
             state.put_back(missing)
         state.mark(batch.task_ids, TaskStatus.INSTANTIATING)
+        self._task_ids.update(zip(batch.task_instance_ids, batch.task_ids, strict=True))
         self._local[row.cluster_name].run(batch, row.requested_resources)
 
     def _settle_stopped(self, events: Sequence[InstanceEvent], stopped: Sequence[int]) -> None:
@@ -420,7 +481,7 @@ class Controller:
         while self._reports:
             if self._run_status is WorkflowRunStatus.HOT_RESUME:
                 self._reports = [_as_lost(event) for event in self._reports]
-            await self._sync(channel, state, [])
+            await self._sync(channel, state, self._take_reported())
 
     async def _give_up(self, channel: Channel, error: BaseException) -> None:
         """After an error of our own: end what runs and tell the server, as far as that still works."""
@@ -477,13 +538,23 @@ class Controller:
         except TimeoutError:
             pass
 
-    async def _pause_until(self, when: float) -> None:
-        """Let reports gather, unless slots fall empty meanwhile."""
-        while not self._is_urgent() and len(self._reports) < EVENTS_PER_SYNC:
+    async def _gather_until(self, when: float) -> None:
+        """Let reports gather until the time, or until a turn is due."""
+        assert self._wake is not None
+        while not self._is_due() and not self._stop_requested:
             remaining = when - time.monotonic()
             if remaining <= 0:
                 return
-            await asyncio.sleep(min(remaining, 0.01))
+            if any(event.event is not TaskInstanceEvent.START for event in self._reports):
+                await asyncio.sleep(
+                    min(remaining, 0.01)
+                )  # busy: a look now and then is cheaper than one a report
+                continue
+            self._wake.clear()
+            try:
+                await asyncio.wait_for(self._wake.wait(), remaining)
+            except TimeoutError:
+                return
 
     async def _keep_alive(self, channel: Channel) -> None:
         while True:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Engine, Table, insert, inspect, select
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError
 
 from jobmon.core.configuration import JobmonConfig
 from jobmon.core.constants import ArgType, TaskResourcesType
@@ -79,10 +79,9 @@ def init_db(uri: str = "", config: JobmonConfig | None = None) -> None:
 
 def upgrade(engine: Engine) -> None:
     """Bring the schema to the newest revision and load the lookup rows, unless all of that is so already."""
-    with engine.begin() as connection:
-        current = current_revision(connection)
-        if current == newest_revision():
-            return
+    current = current_revision(engine)
+    if current == newest_revision():
+        return
     from alembic import command
     from alembic.util import CommandError
 
@@ -96,19 +95,20 @@ def upgrade(engine: Engine) -> None:
         load_lookup_rows(connection)
 
 
-def current_revision(connection: Connection) -> str | None:
+def current_revision(engine: Engine) -> str | None:
     """Revision of the schema; ``None`` for a database without one.
 
     Raises:
-        SchemaError: the file is not a database.
+        SchemaError: the file is not a database, or the database cannot be reached.
     """
     try:
-        if not inspect(connection).has_table("alembic_version"):
-            return None
-        return connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
-    except (OperationalError, DBAPIError) as error:
+        with engine.connect() as connection:
+            if not inspect(connection).has_table("alembic_version"):
+                return None
+            return connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+    except DBAPIError as error:
         raise SchemaError(
-            f"{connection.engine.url.render_as_string()} cannot be used as a database: {error.orig}. "
+            f"{engine.url.render_as_string()} cannot be used as a database: {error.orig}. "
             "Move it away, or name another one."
         ) from error
 
@@ -125,8 +125,7 @@ def require_schema(engine: Engine) -> None:
     Raises:
         SchemaError: it is; the message names the command to type.
     """
-    with engine.connect() as connection:
-        current = current_revision(connection)
+    current = current_revision(engine)
     newest = newest_revision()
     if current == newest:
         return

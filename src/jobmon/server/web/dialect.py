@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, Executable, Table, event, func, insert, select, update
+from sqlalchemy import Connection, Engine, Executable, Table, bindparam, event, func, insert, select, update
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.selectable import GenerativeSelect
@@ -88,13 +88,19 @@ def allocate_ids(connection: Connection, table: Table, count: int) -> range:
         return _take(own, table.name, count)
 
 
+_ADVANCE_BLOCK = (
+    update(IdBlock)
+    .where(IdBlock.name == bindparam("block"))
+    .values(next_id=IdBlock.next_id + bindparam("count"))
+)
+_READ_BLOCK = select(IdBlock.next_id).where(IdBlock.name == bindparam("block"))
+
+
 def _take(connection: Connection, name: str, count: int) -> range:
-    done = connection.execute(
-        update(IdBlock).where(IdBlock.name == name).values(next_id=IdBlock.next_id + count)
-    )
+    done = connection.execute(_ADVANCE_BLOCK, {"block": name, "count": count})
     if done.rowcount == 0:
         connection.execute(insert(IdBlock).values(name=name, next_id=1 + count))
-    end = connection.scalar(select(IdBlock.next_id).where(IdBlock.name == name))
+    end = connection.scalar(_READ_BLOCK, {"block": name})
     assert end is not None
     return range(end - count, end)
 

@@ -38,6 +38,16 @@ class Attempt:
     max_attempts: int
     num_infrastructure_losses: int
     max_infrastructure_losses: int
+    counts_before: tuple[int, int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Remember what the task's counts were."""
+        self.counts_before = self.counts
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        """Attempts and losses of the task."""
+        return self.num_attempts, self.num_infrastructure_losses
 
 
 @dataclass(slots=True, frozen=True)

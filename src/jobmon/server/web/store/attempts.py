@@ -7,9 +7,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import BindParameter, Connection, Update, bindparam, insert, select, update
 
 from jobmon.core.instance_event import InstanceEvent
 from jobmon.core.states import (
@@ -45,6 +46,35 @@ _DETAILS = (
     "io",
     "cause",
 )
+# Statements are built once: building one takes longer than running it.
+_IDS: BindParameter[Any] = bindparam("ids", expanding=True)
+_LOCK_RUNS = (
+    select(WorkflowRun.id, WorkflowRun.last_cursor).where(WorkflowRun.id.in_(_IDS)).order_by(WorkflowRun.id)
+)
+_ADVANCE_CURSOR = (
+    update(WorkflowRun).where(WorkflowRun.id.in_(_IDS)).values(last_cursor=WorkflowRun.last_cursor + 1)
+)
+_LOAD = (
+    select(
+        TaskInstance.id,
+        TaskInstance.task_id,
+        TaskInstance.workflow_run_id,
+        TaskInstance.status,
+        Task.status,
+        Task.num_attempts,
+        Task.max_attempts,
+        Task.num_infrastructure_losses,
+    )
+    .join(Task, Task.id == TaskInstance.task_id)
+    .where(TaskInstance.id.in_(_IDS))
+    .order_by(TaskInstance.id)
+)
+_RUNS_OF = select(TaskInstance.workflow_run_id).where(TaskInstance.id.in_(_IDS)).distinct()
+_MARK_TASKS = (
+    update(Task).where(Task.id.in_(_IDS)).values(status=bindparam("new_status"), status_date=bindparam("now"))
+)
+_APPEND_HISTORY = insert(TaskHistory)
+_APPEND_ERRORS = insert(TaskInstanceErrorLog)
 _EMPTY = (None, "", 0)
 _MAY_BE_ZERO = frozenset({"stdout_log", "stderr_log", "exit_code", "wallclock", "maxrss", "cpu", "io"})
 
@@ -75,24 +105,26 @@ class Applied:
 def runs_lock(connection: Connection, workflow_run_ids: Iterable[int]) -> dict[int, int]:
     """Lock runs in the order of their ids; the cursor of each."""
     ids = sorted(set(workflow_run_ids))
-    statement = (
-        select(WorkflowRun.id, WorkflowRun.last_cursor)
-        .where(WorkflowRun.id.in_(ids))
-        .order_by(WorkflowRun.id)
-    )
-    rows = connection.execute(dialect.lock_rows(connection, statement))
+    rows = connection.execute(dialect.lock_rows(connection, _LOCK_RUNS), {"ids": ids})
     return {row.id: row.last_cursor for row in rows}
 
 
-def runs_advance_cursor(connection: Connection, workflow_run_ids: Iterable[int]) -> dict[int, int]:
-    """Raise the cursor of runs, inside the transaction that changes them; the new cursors."""
+def runs_advance_cursor(
+    connection: Connection, workflow_run_ids: Iterable[int], locked: Mapping[int, int] | None = None
+) -> dict[int, int]:
+    """Raise the cursor of runs, inside the transaction that changes them; the new cursors.
+
+    Args:
+        connection: a write transaction.
+        workflow_run_ids: the runs.
+        locked: cursors of runs this transaction has locked already.
+    """
     ids = sorted(set(workflow_run_ids))
-    cursors = runs_lock(connection, ids)
-    if ids:
-        connection.execute(
-            update(WorkflowRun).where(WorkflowRun.id.in_(ids)).values(last_cursor=WorkflowRun.last_cursor + 1)
-        )
-    return {run_id: cursor + 1 for run_id, cursor in cursors.items()}
+    if not ids:
+        return {}
+    cursors = runs_lock(connection, ids) if locked is None else locked
+    connection.execute(_ADVANCE_CURSOR, {"ids": ids})
+    return {run_id: cursors[run_id] + 1 for run_id in ids}
 
 
 def attempts_load(
@@ -102,22 +134,8 @@ def attempts_load(
     loaded: dict[int, Attempt] = {}
     ids = sorted(set(task_instance_ids))
     for start in range(0, len(ids), CHUNK):
-        statement = (
-            select(
-                TaskInstance.id,
-                TaskInstance.task_id,
-                TaskInstance.workflow_run_id,
-                TaskInstance.status,
-                Task.status,
-                Task.num_attempts,
-                Task.max_attempts,
-                Task.num_infrastructure_losses,
-            )
-            .join(Task, Task.id == TaskInstance.task_id)
-            .where(TaskInstance.id.in_(ids[start : start + CHUNK]))
-            .order_by(TaskInstance.id)
-        )
-        for row in connection.execute(dialect.lock_rows(connection, statement)):
+        statement = dialect.lock_rows(connection, _LOAD)
+        for row in connection.execute(statement, {"ids": ids[start : start + CHUNK]}):
             loaded[row[0]] = Attempt(
                 row[0],
                 row[1],
@@ -139,6 +157,7 @@ def attempts_apply_events(
     now: datetime,
     actor: str,
     max_infrastructure_losses: int,
+    locked: Mapping[int, int] | None = None,
 ) -> Applied:
     """Apply events to attempts and their tasks; late ones change nothing, and every event may come twice.
 
@@ -148,14 +167,18 @@ def attempts_apply_events(
         now: time of the database.
         actor: who told.
         max_infrastructure_losses: budget of losses that are not a task's fault.
+        locked: cursors of runs this transaction has locked already; attempts of other runs are unknown then.
     """
     applied = Applied()
-    run_ids = _runs_of(connection, {event.task_instance_id for event in events})
-    applied.cursors = runs_lock(connection, run_ids)
-    applied.attempts = attempts_load(
-        connection, (event.task_instance_id for event in events), max_infrastructure_losses
-    )
-    writer = _Writer(connection, now, actor)
+    ids = {event.task_instance_id for event in events}
+    cursors = runs_lock(connection, _runs_of(connection, ids)) if locked is None else locked
+    applied.cursors = dict(cursors)
+    applied.attempts = {
+        task_instance_id: attempt
+        for task_instance_id, attempt in attempts_load(connection, ids, max_infrastructure_losses).items()
+        if attempt.workflow_run_id in cursors
+    }
+    writer = _Writer(connection, now, actor, cursors)
     for event in events:
         attempt = applied.attempts.get(event.task_instance_id)
         if attempt is None:
@@ -188,19 +211,15 @@ def _runs_of(connection: Connection, task_instance_ids: set[int]) -> set[int]:
     found: set[int] = set()
     for start in range(0, len(ids), CHUNK):
         chunk = ids[start : start + CHUNK]
-        found.update(
-            connection.scalars(
-                select(TaskInstance.workflow_run_id).where(TaskInstance.id.in_(chunk)).distinct()
-            )
-        )
+        found.update(connection.scalars(_RUNS_OF, {"ids": chunk}))
     return found
 
 
 class _Writer:
     """Collects the changes of a batch and writes them with a handful of statements."""
 
-    def __init__(self, connection: Connection, now: datetime, actor: str) -> None:
-        self.connection, self.now, self.actor = connection, now, actor
+    def __init__(self, connection: Connection, now: datetime, actor: str, locked: Mapping[int, int]) -> None:
+        self.connection, self.now, self.actor, self.locked = connection, now, actor, locked
         self.instances: dict[int, dict[str, Any]] = defaultdict(dict)
         self.attempts: dict[int, Attempt] = {}
         self.touched_tasks: set[int] = set()
@@ -241,26 +260,44 @@ class _Writer:
 
     def flush(self) -> dict[int, int]:
         cursors = runs_advance_cursor(
-            self.connection, {attempt.workflow_run_id for attempt, _ in self.history}
+            self.connection, {attempt.workflow_run_id for attempt, _ in self.history}, self.locked
         )
         update_by_id(self.connection, _instance, self.instances)
-        update_by_id(
-            self.connection,
-            _task,
-            {
-                attempt.task_id: {
+        self._update_tasks([self.attempts[i] for i in sorted(self.touched_tasks)])
+        history_append(self.connection, self.history, cursors, self.now, self.actor)
+        if self.errors:
+            self.connection.execute(_APPEND_ERRORS, self.errors)
+        return cursors
+
+    def _update_tasks(self, attempts: Sequence[Attempt]) -> None:
+        """One statement for all tasks that go the same way; those whose counts changed row by row."""
+        together: dict[TaskStatus, list[int]] = defaultdict(list)
+        singly = {}
+        for attempt in attempts:
+            if attempt.counts == attempt.counts_before:
+                together[attempt.task_status].append(attempt.task_id)
+            else:
+                singly[attempt.task_id] = {
                     "status": attempt.task_status.value,
                     "status_date": self.now,
                     "num_attempts": attempt.num_attempts,
                     "num_infrastructure_losses": attempt.num_infrastructure_losses,
                 }
-                for attempt in (self.attempts[i] for i in self.touched_tasks)
-            },
-        )
-        history_append(self.connection, self.history, cursors, self.now, self.actor)
-        if self.errors:
-            self.connection.execute(insert(TaskInstanceErrorLog), self.errors)
-        return cursors
+        for status, ids in together.items():
+            for start in range(0, len(ids), CHUNK):
+                chunk = ids[start : start + CHUNK]
+                values = {"ids": chunk, "new_status": status.value, "now": self.now}
+                self.connection.execute(_MARK_TASKS, values)
+        update_by_id(self.connection, _task, singly)
+
+
+@lru_cache(256)
+def _update_of(table: Any, columns: tuple[str, ...]) -> Update:
+    return (
+        update(table)
+        .where(table.c.id == bindparam("row_id"))
+        .values({name: bindparam(f"new_{name}") for name in columns})
+    )
 
 
 def update_by_id(connection: Connection, table: Any, values_by_id: Mapping[int, Mapping[str, Any]]) -> None:
@@ -270,12 +307,7 @@ def update_by_id(connection: Connection, table: Any, values_by_id: Mapping[int, 
         values = values_by_id[row_id]
         groups[tuple(sorted(values))].append({"row_id": row_id, **{f"new_{k}": v for k, v in values.items()}})
     for columns, rows in groups.items():
-        statement = (
-            update(table)
-            .where(table.c.id == bindparam("row_id"))
-            .values({name: bindparam(f"new_{name}") for name in columns})
-        )
-        connection.execute(statement, rows)
+        connection.execute(_update_of(table, columns), rows)
 
 
 def history_append(
@@ -289,7 +321,7 @@ def history_append(
     if not lines:
         return
     connection.execute(
-        insert(TaskHistory),
+        _APPEND_HISTORY,
         [
             {
                 "workflow_run_id": attempt.workflow_run_id,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 
 from jobmon.core.states import (
     TASK,
@@ -23,6 +23,39 @@ from jobmon.server.web.fsm.task import Attempt, Step, decide
 from jobmon.server.web.models import Task, TaskInstance
 from jobmon.server.web.store.attempts import CHUNK, history_append
 
+_READ = (
+    select(
+        TaskInstance.status,
+        TaskInstance.task_id,
+        TaskInstance.id,
+        TaskInstance.array_step_id,
+        Task.name,
+        Task.command,
+    )
+    .join(Task, Task.id == TaskInstance.task_id)
+    .where(
+        TaskInstance.array_id == bindparam("array_id"),
+        TaskInstance.array_batch_num == bindparam("batch_num"),
+        TaskInstance.workflow_run_id == bindparam("run_id"),
+    )
+    .order_by(TaskInstance.array_step_id)
+)
+_LOAD = (
+    select(Task.id, Task.status, Task.name, Task.command, Task.num_attempts, Task.max_attempts)
+    .where(Task.id.in_(bindparam("ids", expanding=True)), Task.workflow_id == bindparam("of_workflow"))
+    .order_by(Task.id)
+)
+_INSERT = insert(TaskInstance)
+_MARK = (
+    update(Task)
+    .where(Task.id.in_(bindparam("ids", expanding=True)))
+    .values(
+        status=bindparam("new_status"),
+        status_date=bindparam("now"),
+        num_attempts=Task.num_attempts + 1,
+        task_resources_id=bindparam("resources"),
+    )
+)
 _QUEUEABLE = frozenset(sources(TASK, TaskEvent.QUEUE))
 
 
@@ -43,6 +76,8 @@ def batch_queue_if_ready(
     created = _batch_read(connection, workflow_run_id, batch)
     if created is not None:
         return created
+    if not _are_done(connection, workflow_id, batch.requires_done):
+        return BatchResponse(batch.array_id, batch.batch_num, [], [], [], [], [])
     tasks = _tasks_load(connection, workflow_id, batch.task_ids)
     steps = {task_id: step for step, task_id in enumerate(batch.task_ids)}
     ready = [row for row in tasks if TaskStatus(row.status) in _QUEUEABLE]
@@ -82,23 +117,8 @@ def batch_queue_if_ready(
 
 def _batch_read(connection: Connection, workflow_run_id: int, batch: BatchRequest) -> BatchResponse | None:
     """What still lives of a batch; ``None`` for a batch that was never created."""
-    rows = connection.execute(
-        select(
-            TaskInstance.status,
-            TaskInstance.task_id,
-            TaskInstance.id,
-            TaskInstance.array_step_id,
-            Task.name,
-            Task.command,
-        )
-        .join(Task, Task.id == TaskInstance.task_id)
-        .where(
-            TaskInstance.array_id == batch.array_id,
-            TaskInstance.array_batch_num == batch.batch_num,
-            TaskInstance.workflow_run_id == workflow_run_id,
-        )
-        .order_by(TaskInstance.array_step_id)
-    ).all()
+    key = {"array_id": batch.array_id, "batch_num": batch.batch_num, "run_id": workflow_run_id}
+    rows = connection.execute(_READ, key).all()
     if not rows:
         return None
     live = [row[1:] for row in rows if row[0] in TASK_INSTANCE_LIVE]
@@ -106,17 +126,19 @@ def _batch_read(connection: Connection, workflow_run_id: int, batch: BatchReques
     return BatchResponse(batch.array_id, batch.batch_num, *columns)
 
 
+def _are_done(connection: Connection, workflow_id: int, task_ids: Sequence[int]) -> bool:
+    return all(row.status == TaskStatus.DONE for row in _tasks_load(connection, workflow_id, task_ids))
+
+
 def _tasks_load(connection: Connection, workflow_id: int, task_ids: Sequence[int]) -> list[Any]:
     """Tasks of the batch, locked, in the order of the batch."""
     rows: dict[int, Any] = {}
     for start in range(0, len(task_ids), CHUNK):
         chunk = task_ids[start : start + CHUNK]
-        statement = (
-            select(Task.id, Task.status, Task.name, Task.command, Task.num_attempts, Task.max_attempts)
-            .where(Task.id.in_(chunk), Task.workflow_id == workflow_id)
-            .order_by(Task.id)
+        found = connection.execute(
+            dialect.lock_rows(connection, _LOAD), {"ids": chunk, "of_workflow": workflow_id}
         )
-        rows.update((row.id, row) for row in connection.execute(dialect.lock_rows(connection, statement)))
+        rows.update((row.id, row) for row in found)
     return [rows[task_id] for task_id in dict.fromkeys(task_ids) if task_id in rows]
 
 
@@ -129,7 +151,7 @@ def _attempts_insert(
 ) -> None:
     if attempts:
         connection.execute(
-            insert(TaskInstance),
+            _INSERT,
             [
                 {
                     "id": attempt.task_instance_id,
@@ -154,13 +176,10 @@ def _tasks_mark(
     """Set-based: every task of a batch goes the same way."""
     ids = [attempt.task_id for attempt in attempts]
     for start in range(0, len(ids), CHUNK):
-        connection.execute(
-            update(Task)
-            .where(Task.id.in_(ids[start : start + CHUNK]))
-            .values(
-                status=attempts[0].task_status.value,
-                status_date=now,
-                num_attempts=Task.num_attempts + 1,
-                task_resources_id=task_resources_id,
-            )
-        )
+        values = {
+            "ids": ids[start : start + CHUNK],
+            "new_status": attempts[0].task_status.value,
+            "now": now,
+            "resources": task_resources_id,
+        }
+        connection.execute(_MARK, values)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, bindparam, select, update
 
 from jobmon.core.exceptions import NotFoundError
 from jobmon.core.states import WorkflowRunStatus
@@ -15,6 +15,9 @@ from jobmon.server.web.models import Task, WorkflowRun
 from jobmon.server.web.store.attempts import Applied, attempts_apply_events, runs_advance_cursor
 from jobmon.server.web.store.batches import batch_queue_if_ready
 
+_RUN = select(WorkflowRun.workflow_id, WorkflowRun.status, WorkflowRun.last_cursor).where(
+    WorkflowRun.id == bindparam("run_id")
+)
 MAY_QUEUE = frozenset({WorkflowRunStatus.LAUNCHED, WorkflowRunStatus.RUNNING})
 
 
@@ -28,10 +31,7 @@ def run_sync(
     max_infrastructure_losses: int,
 ) -> SyncResponse:
     """Apply events and create batches; a run that may not go on queues nothing."""
-    statement = select(WorkflowRun.workflow_id, WorkflowRun.status, WorkflowRun.last_cursor).where(
-        WorkflowRun.id == workflow_run_id
-    )
-    run = connection.execute(dialect.lock_rows(connection, statement)).first()
+    run = connection.execute(dialect.lock_rows(connection, _RUN), {"run_id": workflow_run_id}).first()
     if run is None:
         raise NotFoundError(f"There is no workflow run {workflow_run_id}.")
     applied = Applied()
@@ -42,12 +42,15 @@ def run_sync(
             now=now,
             actor=actor,
             max_infrastructure_losses=max_infrastructure_losses,
+            locked={workflow_run_id: run.last_cursor},
         )
     cursor = applied.cursors.get(workflow_run_id, run.last_cursor)
     batches = []
     if message.batches and WorkflowRunStatus(run.status) in MAY_QUEUE:
         if cursor == run.last_cursor:
-            cursor = runs_advance_cursor(connection, [workflow_run_id])[workflow_run_id]
+            cursor = runs_advance_cursor(connection, [workflow_run_id], {workflow_run_id: cursor})[
+                workflow_run_id
+            ]
         batches = [
             batch_queue_if_ready(
                 connection, workflow_run_id, run.workflow_id, batch, cursor=cursor, now=now, actor=actor
@@ -65,7 +68,9 @@ def run_sync(
 
 
 def _changes(applied: Applied) -> TaskChanges:
-    attempts = applied.changed_tasks.values()
+    """Also of tasks that did not change: an answer that got lost is asked for again, and told in full."""
+    named = {attempt.task_id: attempt for attempt in applied.attempts.values()}
+    attempts = {**named, **applied.changed_tasks}.values()
     return TaskChanges(
         [attempt.task_id for attempt in attempts],
         "".join(attempt.task_status for attempt in attempts),
