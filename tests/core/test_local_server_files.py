@@ -121,12 +121,26 @@ def test_looking_does_not_disturb_the_lock(files: LocalServerFiles) -> None:
 
 
 @pytest.mark.parametrize("text", [b"", b"{", b"\xff\xfe", b'{"url": 5}', b"[]"])
-def test_a_corrupted_record_is_no_record(files: LocalServerFiles, text: bytes) -> None:
-    """The next start replaces it."""
+def test_a_corrupted_record_is_no_record(
+    files: LocalServerFiles, text: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server that is alive is given time to write it again; without one nothing is waited for."""
     files.record.write_bytes(text)
+    assert local_server.read_record(files) is None
+    assert local_server.running_server(files) is None
+    monkeypatch.setattr(local_server, "RECORD_SECONDS", 0.05)
     with held(files.serve_lock):
-        assert local_server.read_record(files) is None
         assert local_server.running_server(files) is None
+
+
+def test_a_record_that_is_written_again_is_found(
+    files: LocalServerFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By who waits for it."""
+    files.record.write_bytes(b"{")
+    monkeypatch.setattr(local_server.time, "sleep", lambda _: write_record(files, record()))
+    with held(files.serve_lock):
+        assert local_server.running_server(files) == record()
 
 
 def test_a_server_on_another_host_cannot_be_used_from_here(files: LocalServerFiles) -> None:

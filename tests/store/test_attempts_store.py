@@ -313,6 +313,32 @@ def test_a_success_and_the_next_batch_in_one_turn(run: Run) -> None:
     assert answer.cursor == answer.cursor_before + 1
 
 
+def test_a_batch_that_counts_on_a_success_is_not_created_without_it(run: Run) -> None:
+    """The controller counted on a success that was none: the next task is not queued, the truth is told."""
+    (attempt,) = run.queue(0)
+    first, second, _ = run.workflow.task_ids
+    batch = BatchRequest(run.workflow.array_id, 5, run.workflow.task_resources_id, [second])
+    run.tell(InstanceEvent(attempt, Event.START), InstanceEvent(attempt, Event.FAIL, cause=Cause.CODE))
+    events = [InstanceEvent(attempt, Event.FINISH)]  # too late: it has failed
+    answer = run.sync(SyncRequest(events, [batch], requires_done=[first]))
+    assert answer.batches == []
+    assert (answer.tasks.task_ids, answer.tasks.statuses) == ([first], TaskStatus.REGISTERED)
+    assert run.task(1).num_attempts == 0
+
+
+def test_a_lost_answer_is_given_again_in_full(run: Run) -> None:
+    """The same request sent again changes nothing and tells the same states and attempts."""
+    (attempt,) = run.queue(0)
+    first, second, _ = run.workflow.task_ids
+    batch = BatchRequest(run.workflow.array_id, 5, run.workflow.task_resources_id, [second])
+    events = [InstanceEvent(attempt, Event.START), InstanceEvent(attempt, Event.FINISH)]
+    message = SyncRequest(events, [batch], requires_done=[first])
+    answer, again = run.sync(message), run.sync(message)
+    assert again.tasks.statuses == answer.tasks.statuses == TaskStatus.DONE
+    assert again.batches == answer.batches
+    assert run.task(1).num_attempts == 1
+
+
 def test_many_attempts_at_once(database: Database) -> None:
     """More than fit one statement."""
     with database.write() as connection:

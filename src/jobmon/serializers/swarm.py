@@ -66,22 +66,27 @@ class BatchRequest(Struct):
         batch_num: unique within the array; the same batch sent twice is created once.
         task_resources_id: what they ask for.
         task_ids: the tasks; the position is the array step id.
-        requires_done: tasks that must be done for this batch to be created: those whose success the same request
-            tells, and on which the sender counts.
     """
 
     array_id: int
     batch_num: int
     task_resources_id: int
     task_ids: list[int]
-    requires_done: list[int] = []
 
 
 class SyncRequest(Struct):
-    """What a controller tells and asks in one go: events of attempts, then new batches."""
+    """What a controller tells and asks in one go: events of attempts, then new batches.
+
+    Attributes:
+        events: in the order in which they happened.
+        batches: what to create after that.
+        requires_done: tasks whose success is among the events and on which the batches count; unless all of them
+            are done then, no batch is created.
+    """
 
     events: list[InstanceEvent] = []
     batches: list[BatchRequest] = []
+    requires_done: list[int] = []
 
 
 class BatchResponse(Struct):

@@ -377,9 +377,10 @@ class Controller:
             batches: what to ask for.
             counted_on: tasks whose success is among the events and was taken for granted.
         """
-        requests = [self._number(batch, counted_on) for batch in batches]
+        requests = [self._number(batch) for batch in batches]
+        message = SyncRequest(events, requests, list(counted_on) if requests else [])
         try:
-            answer = await channel.call(lambda: self._gateway.sync(SyncRequest(events, requests)))
+            answer = await channel.call(lambda: self._gateway.sync(message))
         except BaseException:
             self._reports[:0] = events  # kept until they are acknowledged
             raise
@@ -398,9 +399,9 @@ class Controller:
         self._settle_stopped(events, answer.stop)
         self._obey_status(answer.run_status)
 
-    def _number(self, batch: Batch, counted_on: Sequence[int]) -> BatchRequest:
+    def _number(self, batch: Batch) -> BatchRequest:
         number, self._next_batch_num = self._next_batch_num, self._next_batch_num + 1
-        return BatchRequest(batch.array_id, number, batch.task_resources_id, batch.task_ids, list(counted_on))
+        return BatchRequest(batch.array_id, number, batch.task_resources_id, batch.task_ids)
 
     def _launch(self, state: SwarmState, request: BatchRequest, batch: BatchResponse) -> None:
         row = self._resources.rows[request.task_resources_id]

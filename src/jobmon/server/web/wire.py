@@ -106,7 +106,6 @@ def _endpoint(route: WireRoute, state: ServerState) -> Callable[[Request], Await
     decoder: msgspec.json.Decoder[Any] | None = (
         msgspec.json.Decoder(route.request_type) if route.request_type is not None else None
     )
-    encode = msgspec.json.encode
 
     async def endpoint(request: Request) -> Response:
         context = RequestContext(
@@ -125,17 +124,17 @@ def _endpoint(route: WireRoute, state: ServerState) -> Callable[[Request], Await
             if values:
                 raw: Any = values if getattr(kind, "__origin__", None) is list else values[-1]
                 arguments[name] = msgspec.convert(raw, kind, strict=False)
-        if decoder is not None:
-            arguments["message"] = decoder.decode(await request.body())
+        body = await request.body() if decoder is not None else b""
         state.touch()
         if route.is_async:
+            if decoder is not None:
+                arguments["message"] = decoder.decode(body)
             result = await route.function(context, **arguments)
         else:
-            result = await to_thread.run_sync(
-                partial(_answer, route.function, context, arguments, encode), limiter=state.limiter
-            )
-        body = result if isinstance(result, bytes) else encode(result)
-        return Response(body, media_type="application/json")
+            answer = partial(_answer, route.function, context, arguments, decoder, body)
+            result = await to_thread.run_sync(answer, limiter=state.limiter)
+        content = result if isinstance(result, bytes) else msgspec.json.encode(result)
+        return Response(content, media_type="application/json")
 
     return endpoint
 
@@ -144,9 +143,13 @@ def _answer(
     function: Callable[..., Any],
     context: RequestContext,
     arguments: dict[str, Any],
-    encode: Callable[[Any], bytes],
+    decoder: msgspec.json.Decoder[Any] | None,
+    body: bytes,
 ) -> bytes:
-    return encode(function(context, **arguments))
+    """Decode, work, encode: all of it in the thread, for large messages take their time."""
+    if decoder is not None:
+        arguments["message"] = decoder.decode(body)
+    return msgspec.json.encode(function(context, **arguments))
 
 
 def _openapi(route: WireRoute) -> dict[str, Any]:

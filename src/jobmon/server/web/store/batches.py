@@ -76,8 +76,6 @@ def batch_queue_if_ready(
     created = _batch_read(connection, workflow_run_id, batch)
     if created is not None:
         return created
-    if not _are_done(connection, workflow_id, batch.requires_done):
-        return BatchResponse(batch.array_id, batch.batch_num, [], [], [], [], [])
     tasks = _tasks_load(connection, workflow_id, batch.task_ids)
     steps = {task_id: step for step, task_id in enumerate(batch.task_ids)}
     ready = [row for row in tasks if TaskStatus(row.status) in _QUEUEABLE]
@@ -124,10 +122,6 @@ def _batch_read(connection: Connection, workflow_run_id: int, batch: BatchReques
     live = [row[1:] for row in rows if row[0] in TASK_INSTANCE_LIVE]
     columns: list[list[Any]] = [[row[i] for row in live] for i in range(5)]
     return BatchResponse(batch.array_id, batch.batch_num, *columns)
-
-
-def _are_done(connection: Connection, workflow_id: int, task_ids: Sequence[int]) -> bool:
-    return all(row.status == TaskStatus.DONE for row in _tasks_load(connection, workflow_id, task_ids))
 
 
 def _tasks_load(connection: Connection, workflow_id: int, task_ids: Sequence[int]) -> list[Any]:

@@ -8,7 +8,7 @@ from datetime import datetime
 from sqlalchemy import Connection, bindparam, select, update
 
 from jobmon.core.exceptions import NotFoundError
-from jobmon.core.states import WorkflowRunStatus
+from jobmon.core.states import TaskStatus, WorkflowRunStatus
 from jobmon.serializers.swarm import SyncRequest, SyncResponse, TaskChanges
 from jobmon.server.web import dialect
 from jobmon.server.web.models import Task, WorkflowRun
@@ -46,7 +46,8 @@ def run_sync(
         )
     cursor = applied.cursors.get(workflow_run_id, run.last_cursor)
     batches = []
-    if message.batches and WorkflowRunStatus(run.status) in MAY_QUEUE:
+    may_queue = WorkflowRunStatus(run.status) in MAY_QUEUE and _are_done(applied, message.requires_done)
+    if message.batches and may_queue:
         if cursor == run.last_cursor:
             cursor = runs_advance_cursor(connection, [workflow_run_id], {workflow_run_id: cursor})[
                 workflow_run_id
@@ -65,6 +66,11 @@ def run_sync(
         batches,
         sorted({*applied.stop, *applied.unknown}),
     )
+
+
+def _are_done(applied: Applied, task_ids: Sequence[int]) -> bool:
+    done = {a.task_id for a in applied.attempts.values() if a.task_status is TaskStatus.DONE}
+    return done.issuperset(task_ids)
 
 
 def _changes(applied: Applied) -> TaskChanges:

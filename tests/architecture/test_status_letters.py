@@ -1,0 +1,85 @@
+"""Letters of states are spelt in :mod:`jobmon.core.states` and nowhere else."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+
+import pytest
+from source import modules
+
+from jobmon.core.states import TaskInstanceStatus, TaskStatus, WorkflowRunStatus, WorkflowStatus
+
+HOME = "core/states.py"
+STATES = (WorkflowStatus, WorkflowRunStatus, TaskStatus, TaskInstanceStatus)
+LETTERS = {state.value for kind in STATES for state in kind}
+
+EXCEPTIONS = {
+    "core/constants.py": ({"O", "A"}, "TaskResourcesType: where resources come from, no states"),
+    "core/resources.py": ({"B", "K", "G", "T"}, "units of memory"),
+    "client/units.py": ({"B", "K", "G", "T"}, "units of memory"),
+    "client/cli/task.py": ({"D", "G"}, "what a user may type; translated at once"),
+}
+"""File: the letters it may hold, and what they are there."""
+
+SETS_IN_A_STRING = {"DF", "FD", "CH", "HC", "QIOR", "QI", "IO"}
+"""As in ``status in "DF"``."""
+
+# A letter in a comparison with a column of a status inside SQL text.
+SQL = re.compile(r"\b(status|\w+_(from|to))\s*(=|<>|!=|(NOT\s+)?IN\s*\()\s*'[A-Z]'", re.IGNORECASE)
+
+
+def letters_in(tree: ast.AST) -> Iterator[tuple[str, int]]:
+    """Constants that look like a state, with their lines; names of type variables are none."""
+    if isinstance(tree, ast.Call) and isinstance(tree.func, ast.Name) and tree.func.id == "TypeVar":
+        return
+    if isinstance(tree, ast.Constant) and isinstance(tree.value, str):
+        text = tree.value
+        if text in LETTERS or text in SETS_IN_A_STRING or SQL.search(text):
+            yield text, tree.lineno
+    for child in ast.iter_child_nodes(tree):
+        yield from letters_in(child)
+
+
+def test_no_letter_outside_of_their_home() -> None:
+    found = []
+    for name, tree in modules().items():
+        allowed, _ = EXCEPTIONS.get(name, (set(), ""))
+        if name != HOME:
+            found += [
+                f"src/jobmon/{name}:{line}: {value!r}"
+                for value, line in letters_in(tree)
+                if value not in allowed
+            ]
+    assert found == [], "use the enums of jobmon.core.states"
+
+
+@pytest.mark.parametrize("name", sorted(EXCEPTIONS))
+def test_exceptions_are_still_needed(name: str) -> None:
+    allowed, why = EXCEPTIONS[name]
+    assert why
+    assert allowed == {value for value, _ in letters_in(modules()[name])} & allowed
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ('task.status == "D"', 1),
+        ('status = "F"', 1),
+        ('run(status="R")', 1),
+        ('x in ("D", "F")', 2),
+        ('{"G": 1}', 1),
+        ('x in "DF"', 1),
+        ("\"SELECT 1 FROM task WHERE status = 'D'\"", 1),
+        ("\"UPDATE task SET x = 1 WHERE t.status IN ('G', 'Q')\"", 1),
+        ("\"WHERE task_to <> 'D'\"", 1),
+        ('T = TypeVar("T")', 0),
+        ('"a sentence (``D``)"', 0),
+        ('"d"', 0),
+        ('open(path, "r")', 0),
+        ("\"WHERE name = 'D'\"", 0),
+    ],
+)
+def test_the_search_finds_what_it_should(text: str, count: int) -> None:
+    assert len(list(letters_in(ast.parse(text)))) == count
