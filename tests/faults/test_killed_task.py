@@ -34,7 +34,9 @@ def test_the_launcher_again_and_again_is_bounded(place: Place) -> None:
         place.wait_started("a", times=time)
         os.kill(script.launcher, signal.SIGKILL)
     assert script.result()["status"] == "E"
-    assert place.attempts("a") == "U" * 11
+    attempts = place.attempts("a")  # W: the launcher died before it said that the command had started
+    assert len(attempts) == 11
+    assert set(attempts) <= {"U", "W"}
     assert place.task_status("a") == "F"
 
 

@@ -160,8 +160,8 @@ def test_it_ends_when_nobody_uses_it(place: Place) -> None:
 
 
 def test_it_does_not_end_while_a_run_is_alive(place: Place) -> None:
-    place.configure(embedded__idle_shutdown_seconds=0.4)
-    script = place.start_flow([place.task("a", then="sleep 2")])
+    place.configure(embedded__idle_shutdown_seconds=1.5)
+    script = place.start_flow([place.task("a", then="sleep 4")])
     place.wait_started("a")
     pid = place.server().pid
     assert script.result()["status"] == "D"

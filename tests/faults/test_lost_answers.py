@@ -65,10 +65,10 @@ def test_late_answers(place: Place) -> None:
 
 def test_answers_later_than_anybody_waits(place: Place) -> None:
     """The request was carried out, its sender gave up and sent it again."""
-    place.configure(http__request_timeout=0.5)
-    with proxy_to(place.start_server().url, delay_seconds=0.8, delayed=0.2, seed=4) as proxy:
+    place.configure(http__request_timeout=2)
+    with proxy_to(place.start_server().url, delay_seconds=2.5, delayed=0.1, seed=4) as proxy:
         use_proxy(place, proxy.url)
-        result = place.start_flow(pipeline(place)).result(60)
+        result = place.start_flow(pipeline(place)).result(110)
     check_pipeline(place, result)
 
 

@@ -106,8 +106,11 @@ class AttemptsMachine(RuleBasedStateMachine):
 
     # -- controllers ------------------------------------------------------------------------------------
     @rule(positions=POSITIONS)
-    def queue(self, positions: list[int]) -> None:
+    def queue_some(self, positions: list[int]) -> None:
         """A controller keeps to the graph: it queues what is ready, perhaps by old knowledge."""
+        self.queue(positions)
+
+    def queue(self, positions: list[int]) -> None:
         with self.database.read() as connection:
             done = self.statuses(connection)
         ready = [
@@ -155,6 +158,42 @@ class AttemptsMachine(RuleBasedStateMachine):
             assert len(connection.execute(select(TaskInstance.id)).all()) == before
         known = {i for batch in answer.batches for i in batch.task_instance_ids}
         assert {i for batch in again.batches for i in batch.task_instance_ids} <= known
+
+    @rule(data=st.data())
+    def go_on_with_a_success(self, data: st.DataObject) -> None:
+        """A success, perhaps one too late, and with it a batch that counts on it."""
+        with self.database.read() as connection:
+            rows = connection.execute(select(TaskInstance.id, TaskInstance.task_id)).all()
+            done = {i for i, status in self.statuses(connection).items() if status is TaskStatus.DONE}
+        if not rows:
+            return
+        instance, task_id = data.draw(st.sampled_from([tuple(row) for row in rows]))
+        done.add(task_id)
+        ids = self.workflow.task_ids
+        ready = [
+            ids[position]
+            for position, waits_for in enumerate(UPSTREAM)
+            if waits_for and all(ids[i] in done for i in waits_for)
+        ]
+        self.batch_num += 1
+        batch = BatchRequest(self.workflow.array_id, self.batch_num, self.workflow.task_resources_id, ready)
+        events = [
+            InstanceEvent(instance, TaskInstanceEvent.START),
+            InstanceEvent(instance, TaskInstanceEvent.FINISH),
+        ]
+        self.sync(SyncRequest(events, [batch], requires_done=[task_id]))
+
+    @rule(data=st.data(), status=st.sampled_from([TaskStatus.DONE, TaskStatus.REGISTERED]))
+    def set_what_runs_by_hand(self, data: st.DataObject, status: TaskStatus) -> None:
+        """And have the controller queue it at once: the attempt that was ordered to end may still be running."""
+        with self.database.read() as connection:
+            live = connection.scalars(
+                select(TaskInstance.task_id).where(TaskInstance.status.in_(TASK_INSTANCE_LIVE))
+            ).all()
+        if live:
+            position = self.workflow.task_ids.index(data.draw(st.sampled_from(list(live))))
+            self.set_by_hand([position], status, False, True)
+            self.queue([position])
 
     # -- wrappers ---------------------------------------------------------------------------------------
     @rule(target=told, data=st.data(), kinds=st.lists(EVENTS, min_size=1, max_size=4))
@@ -269,6 +308,12 @@ class AttemptsMachine(RuleBasedStateMachine):
         is_recursive=st.booleans(),
         is_forced=st.booleans(),
     )
+    def order_by_hand(
+        self, positions: list[int], status: TaskStatus, is_recursive: bool, is_forced: bool
+    ) -> None:
+        """Somebody sets tasks done, or has them run again."""
+        self.set_by_hand(positions, status, is_recursive, is_forced)
+
     def set_by_hand(
         self, positions: list[int], status: TaskStatus, is_recursive: bool, is_forced: bool
     ) -> None:

@@ -25,12 +25,14 @@ from jobmon.core.states import (
     WorkflowRunStatus,
     WorkflowStatus,
 )
+from jobmon.serializers.monitor import UpdateTasksRequest
 from jobmon.serializers.swarm import RunStateResponse, WorkflowRunRequest
 from jobmon.server.services.reaper import Reaper
 from jobmon.server.web import dialect
 from jobmon.server.web.database import Database
 from jobmon.server.web.models import Task, TaskInstance, Workflow, WorkflowRun
 from jobmon.server.web.store.attempts import attempts_apply_events
+from jobmon.server.web.store.orders import tasks_update_by_hand
 from jobmon.server.web.store.resume import run_take_tasks, workflow_order_resume, workflow_resumable
 from jobmon.server.web.store.runs import (
     run_apply_event,
@@ -48,6 +50,7 @@ class Scene:
 
     database: Database
     workflow: MadeWorkflow
+    batch_num: int = 0
 
     def now(self) -> datetime:
         with self.database.read() as connection:
@@ -59,9 +62,9 @@ class Scene:
 
     def attempts(self, run_id: int, *positions: int) -> list[int]:
         with self.database.write() as connection:
-            number = 100 * run_id + sum(positions)
+            self.batch_num += 1
             return attempts_make(
-                connection, self.workflow, run_id, positions, batch_num=number, now=self.now()
+                connection, self.workflow, run_id, positions, batch_num=self.batch_num, now=self.now()
             )
 
     def tell(self, attempt: int, *events: TaskInstanceEvent) -> None:
@@ -332,3 +335,28 @@ def test_the_reaper_leaves_alone_what_it_sees_alive(scene: Scene) -> None:
         with scene.database.write() as connection:
             assert reaper.run_once(connection, late, monotonic).runs == {}
     assert scene.status(run_id) == WorkflowRunStatus.RUNNING
+
+
+def test_a_task_reopened_while_it_runs_waits_for_the_end_of_its_attempt(scene: Scene) -> None:
+    """No second attempt begins while the first may still be running; its end does not touch the second."""
+    run_id = scene.run()
+    (old,) = scene.attempts(run_id, 0)
+    scene.tell(old, TaskInstanceEvent.START)
+    message = UpdateTasksRequest(scene.workflow.task_ids[:1], TaskStatus.REGISTERED.value, is_forced=True)
+    with scene.database.write() as connection:
+        tasks_update_by_hand(
+            connection,
+            scene.workflow.workflow_id,
+            message,
+            user="tester",
+            now=scene.now(),
+            max_infrastructure_losses=LOSSES,
+        )
+    assert scene.instances() == TaskInstanceStatus.KILL_SELF
+    assert scene.attempts(run_id, 0) == []
+    scene.tell(old, TaskInstanceEvent.ABORT)
+    assert scene.tasks()[0] == TaskStatus.REGISTERED
+    (new,) = scene.attempts(run_id, 0)
+    scene.tell(new, TaskInstanceEvent.START)
+    scene.tell(old, TaskInstanceEvent.FINISH)
+    assert scene.tasks()[0] == TaskStatus.RUNNING

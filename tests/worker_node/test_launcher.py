@@ -202,7 +202,8 @@ def test_many_sigterms_while_commands_start(tmp_path: Path) -> None:
             for _ in range(20):
                 launched.process.send_signal(signal.SIGTERM)
             events = list(launched.events)
-            assert launched.process.wait(10) == 0
+            # the last one may find Python on its way out
+            assert launched.process.wait(10) in (0, -signal.SIGTERM)
             pids = [event["pid"] for event in events if event["event"] == "started"]
             assert all(map(is_gone, pids))
         finally:

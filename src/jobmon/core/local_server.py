@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -35,6 +36,7 @@ NETWORK_FILESYSTEMS = frozenset(
 )
 RECORD_SECONDS = 5.0
 """How long a server that is alive is given to (re)write its record."""
+_TASK_VARIABLE = re.compile(r"JOBMON_[A-Z]+(_[A-Z]+)*")
 _REMEDY = (
     "Set JOBMON__EMBEDDED__DIRECTORY to a directory on a local disk, or http.service_url to a Jobmon server."
 )
@@ -211,7 +213,9 @@ def find_or_start(config: JobmonConfig | None = None) -> ServerRecord:
 
 def _start(files: LocalServerFiles, timeout_seconds: float, config: JobmonConfig) -> None:
     """Start the server as a daemon; the command returns when the server answers."""
-    environment = {**os.environ, "JOBMON__EMBEDDED__DIRECTORY": str(files.directory)}
+    # A server that is started from inside a task does not belong to it: it must not bear the marks of the attempt.
+    environment = {k: v for k, v in os.environ.items() if not _TASK_VARIABLE.fullmatch(k)}
+    environment["JOBMON__EMBEDDED__DIRECTORY"] = str(files.directory)
     if config.filepath:
         environment["JOBMON__CONFIG_FILE"] = config.filepath
     try:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, bindparam, exists, insert, select, update
 
 from jobmon.core.states import (
     TASK,
@@ -42,7 +42,12 @@ _READ = (
 )
 _LOAD = (
     select(Task.id, Task.status, Task.name, Task.command, Task.num_attempts, Task.max_attempts)
-    .where(Task.id.in_(bindparam("ids", expanding=True)), Task.workflow_id == bindparam("of_workflow"))
+    .where(
+        Task.id.in_(bindparam("ids", expanding=True)),
+        Task.workflow_id == bindparam("of_workflow"),
+        # reopened by hand while an attempt that was ordered to end may still be running
+        ~exists().where(TaskInstance.task_id == Task.id, TaskInstance.status.in_(TASK_INSTANCE_LIVE)),
+    )
     .order_by(Task.id)
 )
 _INSERT = insert(TaskInstance)
