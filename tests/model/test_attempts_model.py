@@ -54,7 +54,7 @@ from jobmon.testing.factory import MadeWorkflow, run_make, workflow_make
 from jobmon.testing.history import check_history
 
 MAX_LOSSES = 2
-EXAMPLES = int(os.environ.get("JOBMON_TEST_EXAMPLES", "30"))
+EXAMPLES = int(os.environ.get("JOBMON_TEST_EXAMPLES", "50"))
 STEPS = 25
 # A diamond, and a task that stands alone.
 UPSTREAM: Sequence[Sequence[int]] = ((), (0,), (0,), (1, 2), ())
