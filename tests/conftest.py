@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from fastapi import FastAPI
@@ -23,6 +22,7 @@ from jobmon.server.web.api import get_app
 from jobmon.server.web.database import Database
 from jobmon.server.web.db_admin import init_db
 from jobmon.testing.history import check_history
+from jobmon.testing.in_process import AppClient
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # about the HTTP client underneath
@@ -92,29 +92,6 @@ def database(database_uri: str) -> Iterator[Database]:
     yield database
     assert_sound(database)
     database.dispose()
-
-
-class AppClient:
-    """Requests straight into an application."""
-
-    def __init__(self, client: TestClient) -> None:
-        self.client = client
-
-    def request(
-        self,
-        method: str,
-        url: str,
-        *,
-        content: bytes | None = None,
-        params: Mapping[str, Any] | None = None,
-        headers: Mapping[str, str] | None = None,
-        timeout: float | None = None,
-    ) -> Any:
-        """Like the HTTP client's, which knows time-outs."""
-        return self.client.request(method, url, content=content, params=params, headers=headers)
-
-    def close(self) -> None:
-        """Nothing to close: the application ends with its fixture."""
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from jobmon.core.states import TaskInstanceEvent
 from jobmon.serializers.swarm import BatchResponse
 
 LOCAL_ENDS = frozenset(set(TaskInstanceEvent) - {TaskInstanceEvent.START, TaskInstanceEvent.HEARTBEAT})
-LOOK_AHEAD_SECONDS = 0.2
+LOOK_AHEAD_SECONDS = 0.4
 MAX_LOOK_AHEAD = 500
 MEASURE_SECONDS = 0.01
 

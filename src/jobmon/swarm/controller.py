@@ -60,8 +60,9 @@ FEED_SECONDS = 20.0
 FEED_PAUSE_SECONDS = 1.0
 RECONCILE_SECONDS = 600.0
 WEDGED_SECONDS = 5.0
+REFUSED_SECONDS = 0.1
 PROGRESS_SECONDS = 0.2
-BUSY_SECONDS = 0.05
+BUSY_SECONDS = 0.1
 EVENTS_PER_SYNC = 2000
 QUEUED_PER_SYNC = 2500
 SHUTDOWN_MARGIN_SECONDS = 10.0
@@ -286,12 +287,18 @@ class Controller:
         """Take turns until the run is over, then say how it ended."""
         deadline = self._started_at + self._options.seconds_until_timeout
         last_sync = 0.0
+        assert self._wake is not None
         while not self._should_end(state) and time.monotonic() < deadline:
+            self._wake.clear()  # whatever happens from here on ends the sleep below
             if self._reports and not self._is_due():
                 await self._gather_until(last_sync + BUSY_SECONDS)
             events = self._take_reported()
             counted_on = self._count_on_success(state, events)
-            batches = await self._decide_batches(channel, state)
+            try:
+                batches = await self._decide_batches(channel, state)
+            except BaseException:
+                self._reports[:0] = events
+                raise
             if events or batches:
                 await self._sync(channel, state, events, batches, counted_on)
                 last_sync = time.monotonic()
@@ -392,8 +399,13 @@ class Controller:
         self._note_cursor(answer)
         for request, batch in zip(requests, answer.batches, strict=False):
             self._launch(state, request, batch)
-        if len(answer.batches) < len(requests):  # the run was ordered to end meanwhile
-            state.put_back(i for request in requests[len(answer.batches) :] for i in request.task_ids)
+        queued = {task_id for batch in answer.batches for task_id in batch.task_ids}
+        refused = [i for request in requests for i in request.task_ids if i not in queued]
+        if (
+            refused
+        ):  # the run was ordered to end, or somebody changed these tasks; the feed tells what they are now
+            state.put_back(refused)
+            await asyncio.sleep(REFUSED_SECONDS)
         for local in self._local.values():
             local.terminate(answer.stop)
         self._settle_stopped(events, answer.stop)
@@ -405,9 +417,6 @@ class Controller:
 
     def _launch(self, state: SwarmState, request: BatchRequest, batch: BatchResponse) -> None:
         row = self._resources.rows[request.task_resources_id]
-        missing = set(request.task_ids) - set(batch.task_ids)
-        if missing:  # somebody changed them meanwhile; the feed brings what they are now
-            state.put_back(missing)
         state.mark(batch.task_ids, TaskStatus.INSTANTIATING)
         self._task_ids.update(zip(batch.task_instance_ids, batch.task_ids, strict=True))
         self._local[row.cluster_name].run(batch, row.requested_resources)
@@ -478,6 +487,8 @@ class Controller:
                 for local in self._local.values():
                     local.kill_all()
                 break
+            assert self._wake is not None
+            self._wake.clear()
             await self._sleep_until(min(deadline, time.monotonic() + 0.5), wake_on_stop=False)
         while self._reports:
             if self._run_status is WorkflowRunStatus.HOT_RESUME:
@@ -529,9 +540,8 @@ class Controller:
                 pass  # the loop closed meanwhile: the run is over
 
     async def _sleep_until(self, when: float, wake_on_stop: bool = True) -> None:
-        """Wait for reports, a change of the run, or the time."""
+        """Wait for reports, a change of the run, or the time; what happened since ``_wake`` was cleared counts."""
         assert self._wake is not None
-        self._wake.clear()
         if self._stop_requested and wake_on_stop:
             return
         try:

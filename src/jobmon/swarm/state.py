@@ -311,5 +311,8 @@ class SwarmState:
                 yield Batch(array_id, task_resources_id, [self.task_ids[position] for position in taken])
 
     def put_back(self, task_ids: Iterable[int]) -> None:
-        """Undo the taking of tasks the server did not queue, until the truth about them arrives."""
-        self.mark(task_ids, TaskStatus.REGISTERED)
+        """Undo the taking of tasks the server did not queue, except where the truth about them has arrived meanwhile."""
+        for task_id in task_ids:
+            position = self.position(task_id)
+            if position is not None and self.status_of(position) is TaskStatus.QUEUED:
+                self._change(position, TaskStatus.REGISTERED)
