@@ -195,6 +195,16 @@ def test_put_back_is_as_if_never_taken() -> None:
     assert take(state) == [0]
 
 
+def test_put_back_leaves_alone_what_has_changed_meanwhile() -> None:
+    """Somebody completed a task by hand while the server was asked to queue it."""
+    state = make([[], [0]])
+    assert take(state) == [0]
+    tell(state, 0, D)
+    state.put_back([FIRST_ID])
+    assert state.num_done == 1
+    assert take(state) == [1]
+
+
 def test_tasks_done_before_are_not_run_again() -> None:
     """What waits for them is ready from the start."""
     state = make([[], [0], [1]], statuses=[D, D, G], page=2)
@@ -284,10 +294,10 @@ def test_any_graph_runs_to_its_end(
             attempts[position] += 1
             if after in (G, A) and attempts[position] > 5:
                 after = F
-            status[position] = after
+            before, status[position] = status[position], after
             if after not in TASK_ACTIVE:
                 active.discard(position)
-            if chance.random() < 0.1 and after is G:
+            if chance.random() < 0.1 and after is G and before is Q:
                 state.put_back([FIRST_ID + position])
             else:
                 tell(state, position, after)
