@@ -296,10 +296,6 @@ CASES: dict[str, Callable[[Scene], tuple[object, msgspec.Struct | None]]] = {
         s.run_id,
         swarm.ResetTasksRequest(True),
     ),
-    "POST /swarm/workflow_run/{workflow_run_id}/task_resources": lambda s: (
-        s.run_id,
-        swarm.TaskResourcesIdRequest(s.workflow.task_ids, s.workflow.task_resources_id),
-    ),
     "PUT /swarm/workflow/{workflow_id}/limit": lambda s: (s.workflow.workflow_id, swarm.LimitRequest(3)),
     "POST /worker/task_instance/{task_instance_id}/event": lambda s: (
         s.attempt,

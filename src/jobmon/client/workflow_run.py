@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import getpass
 import uuid
 
 from jobmon.core import __version__
 from jobmon.core.configuration import JobmonConfig
 from jobmon.core.process_identity import this_process
-from jobmon.core.requester import Requester
+from jobmon.core.requester import Requester, current_user
 from jobmon.core.states import WorkflowRunEvent, WorkflowRunStatus
 from jobmon.serializers.swarm import (
     RunEventsRequest,
@@ -69,7 +68,7 @@ class WorkflowRun:
         """
         if self._workflow_run_id is None:
             message = WorkflowRunRequest(
-                self._run_key, getpass.getuser(), __version__, this_process(), self._next_report_seconds
+                self._run_key, current_user(), __version__, this_process(), self._next_report_seconds
             )
             path = f"/swarm/workflow/{self.workflow_id}/workflow_run"
             response = self.requester.send("POST", path, message, WorkflowRunResponse)

@@ -292,7 +292,7 @@ class Requester:
             "Content-Type": "application/json",
             "X-Jobmon-Version": __version__,
             "X-Request-ID": request_id,
-            "X-Jobmon-User": _user(),
+            "X-Jobmon-User": current_user(),
         }
         if address.token:
             headers["Authorization"] = f"Bearer {address.token}"
@@ -339,7 +339,8 @@ def _default_client() -> httpx.Client:
 _cached_user: str | None = None
 
 
-def _user() -> str:
+def current_user() -> str:
+    """Name of the user this process runs as; ``unknown`` where the system has none for it."""
     global _cached_user
     if _cached_user is None:
         try:

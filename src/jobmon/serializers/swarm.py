@@ -307,16 +307,3 @@ class LimitResponse(Struct):
     """The limit in force."""
 
     max_tasks: int
-
-
-class TaskResourcesIdRequest(Struct):
-    """Give tasks an (adjusted) row of resources."""
-
-    task_ids: list[int]
-    task_resources_id: int
-
-
-class TaskResourcesIdResponse(Struct):
-    """How many tasks were changed."""
-
-    count: int

@@ -14,7 +14,6 @@ All decisions are in :mod:`jobmon.swarm.state`; what is lost here with the proce
 from __future__ import annotations
 
 import asyncio
-import getpass
 import threading
 import time
 import uuid
@@ -28,7 +27,7 @@ from jobmon.core.configuration import JobmonConfig
 from jobmon.core.exceptions import ClusterError, JobmonError, WorkflowRunStateError, WorkflowTimeoutError
 from jobmon.core.instance_event import InstanceEvent
 from jobmon.core.local_server import LocalServerFiles
-from jobmon.core.requester import Requester
+from jobmon.core.requester import Requester, current_user
 from jobmon.core.states import (
     WORKFLOW_RUN_TERMINAL,
     Cause,
@@ -140,7 +139,7 @@ class Controller:
             UnknownClusterError: a cluster has no plugin here.
         """
         self._started_at = time.monotonic()
-        created = self._gateway.create_run(self._run_key, _user(), self._next_report_seconds)
+        created = self._gateway.create_run(self._run_key, current_user(), self._next_report_seconds)
         self._run_status = WorkflowRunStatus(created.status)
         self._cursor, self._next_batch_num = created.cursor, created.next_batch_num
         try:
@@ -401,9 +400,8 @@ class Controller:
             self._launch(state, request, batch)
         queued = {task_id for batch in answer.batches for task_id in batch.task_ids}
         refused = [i for request in requests for i in request.task_ids if i not in queued]
-        if (
-            refused
-        ):  # the run was ordered to end, or somebody changed these tasks; the feed tells what they are now
+        if refused:
+            # the run was ordered to end, or somebody changed these tasks: the feed tells what they are now
             state.put_back(refused)
             await asyncio.sleep(REFUSED_SECONDS)
         for local in self._local.values():
@@ -634,10 +632,3 @@ def _as_lost(event: InstanceEvent) -> InstanceEvent:
         event.event, event.cause = TaskInstanceEvent.LOSE, Cause.INFRASTRUCTURE
         event.description = "It ran inside a controller that handed over."
     return event
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return "unknown"

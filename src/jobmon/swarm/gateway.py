@@ -19,8 +19,6 @@ from jobmon.serializers.swarm import (
     SerializeSwarmTask,
     SyncRequest,
     SyncResponse,
-    TaskResourcesIdRequest,
-    TaskResourcesIdResponse,
     WorkflowMetadataResponse,
     WorkflowRunRequest,
     WorkflowRunResponse,
@@ -113,8 +111,3 @@ class Gateway:
         message = TaskResourcesRequest(list(items))
         answer = self.requester.send("POST", "/define/task_resources", message, TaskResourcesResponse)
         return answer.task_resources_ids
-
-    def set_task_resources(self, task_ids: Sequence[int], task_resources_id: int) -> None:
-        """Have tasks ask for other resources."""
-        message = TaskResourcesIdRequest(list(task_ids), task_resources_id)
-        self.requester.send("POST", f"{self._run}/task_resources", message, TaskResourcesIdResponse)

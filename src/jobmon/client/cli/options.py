@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 
 import click
 
+from jobmon.core.states import USER_LABELS
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -58,6 +60,18 @@ def limit_option(default: int | None) -> Callable[[F], F]:
         show_default=default is not None,
         help="Show at most so many.",
     )
+
+
+def status_option(function: F) -> F:
+    """``-s STATUS``, several times or with several values."""
+    return click.option(
+        "-s",
+        "--status",
+        "statuses",
+        cls=ManyOption,
+        type=click.Choice(USER_LABELS, case_sensitive=False),
+        help="Only tasks in these states.",
+    )(function)
 
 
 def workflow_option(function: F) -> F:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from jobmon.client.cli.options import ManyOption, echo_table, limit_option, output_option
+from jobmon.client.cli.options import ManyOption, echo_table, limit_option, output_option, status_option
 
 ERROR_LINES = 15
 
@@ -28,14 +28,7 @@ def _task_ids(function: click.decorators.FC) -> click.decorators.FC:
 
 @task.command()
 @_task_ids
-@click.option(
-    "-s",
-    "--status",
-    "statuses",
-    cls=ManyOption,
-    type=click.Choice(["PENDING", "SCHEDULED", "RUNNING", "DONE", "FATAL"], case_sensitive=False),
-    help="Only tasks in these states.",
-)
+@status_option
 @limit_option(None)
 @output_option
 def status(task_ids: tuple[int, ...], statuses: tuple[str, ...], limit: int | None, output: str) -> None:

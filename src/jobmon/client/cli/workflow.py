@@ -9,6 +9,7 @@ from jobmon.client.cli.options import (
     echo_table,
     limit_option,
     output_option,
+    status_option,
     workflow_option,
 )
 
@@ -47,14 +48,7 @@ def status(workflow_ids: tuple[int, ...], users: tuple[str, ...], limit: int, ou
 
 @workflow.command()
 @workflow_option
-@click.option(
-    "-s",
-    "--status",
-    "statuses",
-    cls=ManyOption,
-    type=click.Choice(["PENDING", "SCHEDULED", "RUNNING", "DONE", "FATAL"], case_sensitive=False),
-    help="Only tasks in these states.",
-)
+@status_option
 @limit_option(5)
 @output_option
 def tasks(workflow_id: int, statuses: tuple[str, ...], limit: int, output: str) -> None:

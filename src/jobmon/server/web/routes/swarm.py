@@ -21,8 +21,6 @@ from jobmon.serializers.swarm import (
     SetResumeRequest,
     SyncRequest,
     SyncResponse,
-    TaskResourcesIdRequest,
-    TaskResourcesIdResponse,
     WorkflowRunRequest,
     WorkflowRunResponse,
 )
@@ -240,26 +238,6 @@ def workflow_run_reset_tasks(
             adopt=not message.reset_running_jobs,
             now=dialect.utcnow(connection),
             actor=CONTROLLER,
-        )
-
-    return context.state.database.retrying_write(work)
-
-
-@router.route(
-    "POST",
-    "/workflow_run/{workflow_run_id}/task_resources",
-    request=TaskResourcesIdRequest,
-    response=TaskResourcesIdResponse,
-)
-def workflow_run_task_resources(
-    context: RequestContext, workflow_run_id: int, message: TaskResourcesIdRequest
-) -> TaskResourcesIdResponse:
-    """Point tasks at another row of resources; the rows themselves never change."""
-
-    def work(connection: Connection) -> TaskResourcesIdResponse:
-        workflow_id = runs.run_workflow_id(connection, workflow_run_id)
-        return TaskResourcesIdResponse(
-            sync.tasks_set_resources(connection, workflow_id, message.task_ids, message.task_resources_id)
         )
 
     return context.state.database.retrying_write(work)

@@ -209,35 +209,6 @@ def _history_from_tasks(
     )
 
 
-def tasks_set_status(
-    connection: Connection,
-    workflow_id: int,
-    task_ids: Sequence[int],
-    event: TaskEvent,
-    *,
-    now: datetime,
-    actor: str,
-) -> int:
-    """Apply an order of a user (``COMPLETE`` or ``REOPEN``) to tasks of a workflow; how many changed.
-
-    A task that is reopened has all of its attempts before it.
-    """
-    after = TaskStatus.DONE if event is TaskEvent.COMPLETE else TaskStatus.REGISTERED
-    changed = 0
-    for start in range(0, len(task_ids), 1000):
-        where: Any = (
-            (Task.workflow_id == workflow_id)
-            & Task.id.in_(task_ids[start : start + 1000])
-            & Task.status.in_(sources(TASK, event))
-        )
-        _history_from_tasks(connection, where, event, after, now, actor)
-        values: dict[str, Any] = {"status": after.value, "status_date": now}
-        if after is TaskStatus.REGISTERED:
-            values |= {"num_attempts": 0, "num_infrastructure_losses": 0}
-        changed += connection.execute(update(Task).where(where).values(**values)).rowcount
-    return changed
-
-
 def run_take_tasks(
     connection: Connection, workflow_run_id: int, *, adopt: bool, now: datetime, actor: str
 ) -> ResetTasksResponse:

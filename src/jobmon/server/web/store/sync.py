@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import Connection, bindparam, select
 
 from jobmon.core.exceptions import NotFoundError
 from jobmon.core.states import TaskStatus, WorkflowRunStatus
 from jobmon.serializers.swarm import SyncRequest, SyncResponse, TaskChanges
 from jobmon.server.web import dialect
-from jobmon.server.web.models import Task, WorkflowRun
+from jobmon.server.web.models import WorkflowRun
 from jobmon.server.web.store.attempts import Applied, attempts_apply_events, runs_advance_cursor
 from jobmon.server.web.store.batches import batch_queue_if_ready
 
@@ -82,18 +82,3 @@ def _changes(applied: Applied) -> TaskChanges:
         "".join(attempt.task_status for attempt in attempts),
         [attempt.num_attempts for attempt in attempts],
     )
-
-
-def tasks_set_resources(
-    connection: Connection, workflow_id: int, task_ids: Sequence[int], task_resources_id: int
-) -> int:
-    """Point tasks of a workflow at a row of resources."""
-    changed = 0
-    for start in range(0, len(task_ids), 1000):
-        chunk = task_ids[start : start + 1000]
-        changed += connection.execute(
-            update(Task)
-            .where(Task.id.in_(chunk), Task.workflow_id == workflow_id)
-            .values(task_resources_id=task_resources_id)
-        ).rowcount
-    return changed
