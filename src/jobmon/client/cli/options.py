@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -39,14 +40,14 @@ def _process_many(process_one: Callable[[Any, Any], None]) -> Callable[[Any, Any
 
 
 def output_option(function: F) -> F:
-    """``-o table|json``."""
+    """``-o table|json|csv``."""
     return click.option(
         "-o",
         "--output",
-        type=click.Choice(["table", "json"]),
+        type=click.Choice(["table", "json", "csv"]),
         default="table",
         show_default=True,
-        help="A table for people, or JSON for programs.",
+        help="A table for people; JSON or CSV for programs.",
     )(function)
 
 
@@ -79,6 +80,36 @@ def workflow_option(function: F) -> F:
     return click.option(
         "-w", "--workflow-id", type=click.IntRange(min=1), required=True, help="Id of the workflow."
     )(function)
+
+
+def workflow_argument(function: F) -> F:
+    """The workflow as ``ID`` or as ``-w ID``; the function takes ``workflow_id``."""
+
+    @functools.wraps(function)
+    def with_workflow_id(*args: Any, positional_id: int | None, workflow_id: int | None, **kwargs: Any) -> Any:
+        if (positional_id is None) == (workflow_id is None):
+            context = click.get_current_context()
+            raise click.UsageError(f"Name one workflow: {context.command_path} ID.", ctx=context)
+        return function(*args, workflow_id=positional_id or workflow_id, **kwargs)
+
+    option = click.option("-w", "--workflow-id", type=click.IntRange(min=1), help="Id of the workflow.")
+    argument = click.argument("positional_id", metavar="ID", type=click.IntRange(min=1), required=False)
+    decorated: F = argument(option(with_workflow_id))  # type: ignore[assignment]
+    return decorated
+
+
+def echo_records(records: Sequence[Mapping[str, Any]], columns: Sequence[str], output: str) -> None:
+    """Print rows the way ``-o`` asks for: ``table``, ``json`` or ``csv``."""
+    if output == "table":
+        echo_table(records, columns)
+    elif output == "json":
+        from jobmon.client.commands.records import to_json
+
+        click.echo(to_json(records))
+    else:
+        from jobmon.client.commands.records import to_csv
+
+        click.echo(to_csv(records, columns), nl=False)
 
 
 def echo_table(records: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:

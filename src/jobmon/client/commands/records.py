@@ -17,6 +17,18 @@ def to_json(value: object) -> str:
     return msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
 
 
+def to_csv(records: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
+    """CSV text (RFC 4180, a header line first) of some columns; ``None`` is left empty."""
+    import csv
+    import io
+
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(columns), extrasaction="ignore")
+    writer.writeheader()
+    writer.writerows(records)
+    return text.getvalue()
+
+
 def to_frame(records: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> Any:
     """A data frame where pandas is installed, else a list of dictionaries."""
     if importlib.util.find_spec("pandas") is None:
