@@ -86,7 +86,9 @@ def workflow_argument(function: F) -> F:
     """The workflow as ``ID`` or as ``-w ID``; the function takes ``workflow_id``."""
 
     @functools.wraps(function)
-    def with_workflow_id(*args: Any, positional_id: int | None, workflow_id: int | None, **kwargs: Any) -> Any:
+    def with_workflow_id(
+        *args: Any, positional_id: int | None, workflow_id: int | None, **kwargs: Any
+    ) -> Any:
         if (positional_id is None) == (workflow_id is None):
             context = click.get_current_context()
             raise click.UsageError(f"Name one workflow: {context.command_path} ID.", ctx=context)
