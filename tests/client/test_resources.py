@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import warnings
+from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from jobmon.client.units import MemUnit, TimeUnit
 from jobmon.core.cluster_protocol import ClusterQueue
 from jobmon.core.exceptions import InvalidMemoryFormat, InvalidMemoryUnit
 from jobmon.core.resources import (
+    BYTES_OF_UNIT,
     ScaleSequence,
     canonical_resources,
     memory_to_gib,
@@ -32,8 +34,8 @@ from jobmon.core.resources import (
     [(8, 8), (1.5, 2), (0, 0), ("8", 8), ("1.5", 2), ("8G", 8), ("8 GiB", 8), ("8gb", 8), ("1T", 1024), ("1024M", 1),
      ("1025m", 2), ("1500", 1500), ("1K", 1), ("17179869184B", 16)],
 )  # fmt: skip
-def test_memory_is_whole_gib_and_never_less_than_asked(text: Any, gib: int) -> None:
-    assert memory_to_gib(text) == gib
+def test_scripts_get_whole_gib_and_never_less_than_asked(text: Any, gib: int) -> None:
+    assert TaskResources.convert_memory_to_gib(text) == gib
 
 
 @pytest.mark.parametrize("value", ["", "G", "1.5G", "-3G", "G8", -1, None, True, float("nan"), [8], "8 G B"])
@@ -162,10 +164,18 @@ def test_task_resources_are_equal_by_what_they_ask_of_which_queue() -> None:
 # -- units ------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("text", "to", "amount"),
-    [("1G", "M", 1024), ("500", "M", 500), ("1024k", "M", 1), ("2gib", "G", 2), ("1t", "g", 1024), ("8GB", "K", 8388844)],
+    [("1G", "M", 1024), ("500", "M", 500), ("1024k", "M", 1), ("2gib", "G", 2), ("1t", "g", 1024), ("8GB", "K", 8388608),
+     ("1535M", "G", 1), ("1536M", "G", 2), ("0", "T", 0)],
 )  # fmt: skip
-def test_conversion_of_memory_is_the_one_scripts_know(text: str, to: str, amount: int) -> None:
-    assert MemUnit.convert(text, to) == pytest.approx(amount, rel=0.03)
+def test_conversion_of_memory_is_exact(text: str, to: str, amount: int) -> None:
+    assert MemUnit.convert(text, to) == amount
+
+
+@given(st.integers(0, 10**15), st.sampled_from("BKMGT"), st.sampled_from("BKMGT"))
+def test_conversion_of_memory_rounds_to_the_nearest(amount: int, unit: str, to: str) -> None:
+    exact = Fraction(amount * BYTES_OF_UNIT[unit], BYTES_OF_UNIT[to])
+    assert abs(MemUnit.convert(f"{amount}{unit}", to) - exact) <= Fraction(1, 2)
+    assert MemUnit.convert(f"{amount}{unit}", unit) == amount
 
 
 def test_conversion_of_memory_refuses_what_it_does_not_know() -> None:

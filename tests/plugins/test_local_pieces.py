@@ -10,11 +10,13 @@ from collections.abc import Callable
 import pytest
 
 from jobmon.core.cluster_protocol import ATTEMPT_VARIABLE, ClusterDistributor
+from jobmon.core.resources import describe_memory
 from jobmon.core.states import TaskInstanceEvent, TaskInstanceStatus
 from jobmon.plugins.dummy import DummyDistributor, DummyQueue
-from jobmon.plugins.multiprocess.distributor import describe_end, log_path
+from jobmon.plugins.multiprocess.distributor import log_path
+from jobmon.plugins.multiprocess.ends import describe_end
 from jobmon.plugins.multiprocess.processes import end_processes_of, processes_of
-from jobmon.plugins.multiprocess.queue import LocalQueue
+from jobmon.plugins.multiprocess.queue import LocalQueue, machine_gib
 from jobmon.plugins.multiprocess.worker_node import LocalWorkerNode
 from jobmon.testing.conformance import BLOCK, LocalCluster
 
@@ -61,10 +63,22 @@ def test_cores_outside_of_the_limits(queue: LocalQueue, cores: int, coerced: int
     assert queue.coerce_resources(cores=cores) == {"cores": coerced}
 
 
-@pytest.mark.parametrize("resources", [{}, {"cores": None}, {"memory": 1e9}])
+@pytest.mark.parametrize("resources", [{}, {"cores": None}, {"memory": 0.25}, {"memory": None, "runtime": 5}])
 def test_resources_without_cores_are_left_alone(queue: LocalQueue, resources: dict[str, object]) -> None:
     assert queue.validate_resources(**resources) == (True, "")
     assert queue.coerce_resources(**resources) == resources
+
+
+def test_memory_the_machine_does_not_have(queue: LocalQueue) -> None:
+    """Refused where it is strict; else all there is."""
+    there = machine_gib()
+    assert 0 < there < 10**6
+    assert queue.validate_resources(strict=True, memory=there) == (True, "")
+    fits, why = queue.validate_resources(strict=True, memory=10**6)
+    assert not fits
+    assert why == f"memory=1000000 asks for 976.6 TiB, but this machine has {describe_memory(there)}."
+    assert queue.validate_resources(memory=10**6) == (True, "")
+    assert queue.coerce_resources(memory=10**6, cores=0) == {"memory": there, "cores": 1}
 
 
 def test_a_queue_without_limits() -> None:
@@ -122,7 +136,8 @@ def test_names_of_log_files(name: str, file: str) -> None:
 )
 def test_texts_of_failures(code: int, words: str) -> None:
     assert words in describe_end(code, "")
-    assert describe_end(code, "one\n\ntwo\n\n").endswith("\none\n\ntwo")
+    assert describe_end(code, "one\n\ntwo\n\n", "three").endswith("\none\n\ntwo")
+    assert describe_end(code, "\n", "three\n").endswith("\nthree")
 
 
 # -- processes by their mark ------------------------------------------------------------------------------

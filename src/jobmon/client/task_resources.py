@@ -20,7 +20,7 @@ from jobmon.core.requester import Requester
 from jobmon.core.resources import (
     adjust_resources,
     canonical_resources,
-    memory_to_gib,
+    memory_to_whole_gib,
     runtime_to_seconds,
     scale_value,
 )
@@ -79,6 +79,16 @@ class TaskResources:
             response = requester.send("POST", "/define/task_resources", message, TaskResourcesResponse)
             self._id = response.task_resources_ids[0]
 
+    async def bind_async(self, session: Any = None) -> None:
+        """Register it without blocking the event loop.
+
+        Args:
+            session: accepted for scripts; the connections of the requester are used.
+        """
+        import asyncio
+
+        await asyncio.to_thread(self.bind)
+
     def to_wire(self) -> TaskResourcesItem:
         """The resources as they are sent to the server."""
         return TaskResourcesItem(self.queue.queue_id, self.task_resources_type, self.requested_resources)
@@ -116,7 +126,7 @@ class TaskResources:
         new.task_resources_type = kind
         return new
 
-    convert_memory_to_gib = staticmethod(memory_to_gib)
+    convert_memory_to_gib = staticmethod(memory_to_whole_gib)
     convert_runtime_to_s = staticmethod(runtime_to_seconds)
     scale_val = staticmethod(scale_value)
 
@@ -211,7 +221,8 @@ def check_request(
         logger.warning(
             "Resources of %s are brought into the limits of queue '%s': %s", task, queue.queue_name, why
         )
-    resources = wanted.coerce_resources()
+    coerced = wanted.coerce_resources()
+    resources = wanted if coerced.requested_resources == wanted.requested_resources else coerced
     _check_required(task, cascade, resources)
     return TaskRequest(
         cluster_name,

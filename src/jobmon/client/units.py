@@ -2,17 +2,9 @@
 
 from __future__ import annotations
 
-from jobmon.core.resources import parse_memory
+from jobmon.core.resources import BYTES_OF_UNIT, parse_memory
 
 __all__ = ["MemUnit", "TimeUnit"]
-
-_FACTORS = {
-    "B": 1.0,
-    "K": 1024.0,
-    "M": 1.049e6,
-    "G": 1.074e9,
-    "T": 1.1e12,
-}  # rounded, as scripts always got them
 
 
 class MemUnit:
@@ -20,7 +12,9 @@ class MemUnit:
 
     @staticmethod
     def convert(input: str, to: str = "M") -> int:
-        """A text such as ``8G``, ``500mib`` or ``12`` (which means M) in another unit, rounded.
+        """A text such as ``8G``, ``500mib`` or ``12`` (which means M) in another unit, rounded to the nearest.
+
+        Units are binary and exact: 1K is 1024B, 1M is 1024K, and so on.
 
         Raises:
             InvalidMemoryFormat: it is not a whole number with at most a unit.
@@ -28,7 +22,8 @@ class MemUnit:
         """
         amount, unit = parse_memory(str(input))
         _, target = parse_memory(f"0{to}")
-        return amount if unit == target else round(amount * _FACTORS[unit] / _FACTORS[target])
+        size, of = amount * BYTES_OF_UNIT[unit], BYTES_OF_UNIT[target]
+        return (2 * size + of) // (2 * of)  # in whole numbers: floats would lose bytes of terabytes
 
 
 class TimeUnit:

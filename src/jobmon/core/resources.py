@@ -1,7 +1,7 @@
 """Memory and run time as people write them, and how requests grow after a resource error.
 
-The canonical units are whole GiB for memory and whole seconds for run time; fractions are rounded up, for
-nobody is helped by less than was asked for. Everything here takes values and returns values.
+The canonical units are GiB for memory, exact (200M is 0.1953125; a whole amount is an ``int``), and whole seconds
+for run time, fractions rounded up. Everything here takes values and returns values.
 """
 
 from __future__ import annotations
@@ -50,8 +50,11 @@ def parse_memory(text: str, default_unit: str = "M") -> tuple[int, str]:
     return int(match[1]), letter
 
 
-def memory_to_gib(value: Any) -> int:
-    """Memory in GiB: a number (or a text that is one) means GiB, other texts carry their unit.
+def memory_to_gib(value: Any) -> float:
+    """Memory in GiB, exact: a number (or a text that is one) means GiB, other texts carry their unit.
+
+    Returns:
+        An ``int`` when the amount is whole.
 
     Raises:
         InvalidMemoryFormat, InvalidMemoryUnit: see :func:`parse_memory`; also for a negative number.
@@ -61,12 +64,41 @@ def memory_to_gib(value: Any) -> int:
             value = float(value)
         except ValueError:
             amount, letter = parse_memory(value)
-            return -(-amount * BYTES_OF_UNIT[letter] // BYTES_OF_UNIT["G"])
+            value = amount * BYTES_OF_UNIT[letter] / BYTES_OF_UNIT["G"]
     if not _is_number(value) or value < 0:
         raise InvalidMemoryFormat(
             f"Memory {value!r} is neither a number of GiB nor a text such as 8G or 500M."
         )
-    return math.ceil(value)
+    return _whole(value)
+
+
+def memory_to_whole_gib(value: Any) -> int:
+    """Memory in whole GiB, rounded up, for those who can ask for nothing finer.
+
+    Raises:
+        InvalidMemoryFormat, InvalidMemoryUnit: see :func:`memory_to_gib`.
+    """
+    return math.ceil(memory_to_gib(value))
+
+
+def memory_to_bytes(gib: float) -> int:
+    """Bytes of canonical memory (GiB)."""
+    return math.ceil(gib * BYTES_OF_UNIT["G"])
+
+
+def bytes_to_gib(amount: float) -> float:
+    """Bytes as canonical memory (GiB)."""
+    return _whole(amount / BYTES_OF_UNIT["G"])
+
+
+def describe_memory(gib: float) -> str:
+    """Memory (in GiB) for people: ``200 MiB``, ``2 GiB``, ``1.5 TiB``; at most four digits."""
+    amount = gib * BYTES_OF_UNIT["G"]
+    for letter in ("T", "G", "M", "K"):
+        if amount >= BYTES_OF_UNIT[letter]:
+            number = amount / BYTES_OF_UNIT[letter]
+            return f"{number:.4g} {letter}iB" if number < 1000 else f"{number:.0f} {letter}iB"
+    return f"{amount:.0f} B"
 
 
 def runtime_to_seconds(value: Any) -> int:
@@ -147,11 +179,11 @@ class ScaleSequence:
 def scale_value(name: str, value: float, scale: Scale) -> float:
     """What to ask for after ``value`` was not enough.
 
-    A number ``s`` adds that fraction (rounded up), a callable is given the value, an iterator gives its next
-    value; when it is exhausted the value stays, with a warning.
+    A number ``s`` adds that fraction (rounded up, so that 200 MiB and a half more are 1 GiB), a callable is given the
+    value, an iterator gives its next value; when it is exhausted the value stays, with a warning.
 
     Raises:
-        ValueError: the result is not a number.
+        ValueError: the result is not a number, or is negative.
     """
     if isinstance(scale, Iterator):
         new = next(scale, None)
@@ -165,19 +197,20 @@ def scale_value(name: str, value: float, scale: Scale) -> float:
     else:
         # 10 * 1.1 is 11.000000000000002, which nobody means to round up to 12
         new = math.ceil(round(value * (1 + scale), 6))
-    if not _is_number(new):
+    if not _is_number(new) or new < 0:
         raise ValueError(f"The resource scale of '{name}' gave {new!r} for {value}; it must give a number.")
-    result: float = new
-    return result
+    return _whole(new)
 
 
 def scale_resources(resources: Mapping[str, Any], scales: Mapping[str, Scale]) -> dict[str, Any]:
     """The resources after a resource error: those that have a scale and are numbers grow, the others stay."""
     canonical = canonical_resources(resources)
-    return {
-        name: scale_value(name, value, scales[name]) if name in scales and _is_number(value) else value
-        for name, value in canonical.items()
-    }
+    return canonical_resources(
+        {
+            name: scale_value(name, value, scales[name]) if name in scales and _is_number(value) else value
+            for name, value in canonical.items()
+        }
+    )
 
 
 def adjust_resources(
@@ -217,8 +250,12 @@ def scales_to_json(scales: Mapping[str, Any], max_attempts: int) -> str:
     return json.dumps({name: plain(scale) for name, scale in sorted(scales.items())})
 
 
-def scales_from_json(text: str) -> dict[str, Scale]:
+def scales_from_json(text: str, present: Mapping[str, Any] | None = None) -> dict[str, Scale]:
     """Scales from the database.
+
+    Args:
+        text: as :func:`scales_to_json` wrote it.
+        present: what was asked for last; the values of an iterator go on behind it, where it is one of them.
 
     Raises:
         ValueError: one is a callable, which only the script that defined the workflow can provide.
@@ -227,13 +264,25 @@ def scales_from_json(text: str) -> dict[str, Scale]:
     for name, stored in (json.loads(text) if text else {}).items():
         if isinstance(stored, str):
             raise ValueError(
-                f"The resource scale of '{name}' is the function {stored}, which is known to the script "
-                "only; "
+                f"The resource scale of '{name}' is the function {stored}, which is known to the script only; "
                 "resume the workflow with its script."
             )
-        scales[name] = iter(stored) if isinstance(stored, list) else stored
+        scales[name] = (
+            iter(_values_after(stored, (present or {}).get(name))) if isinstance(stored, list) else stored
+        )
     return scales
 
 
+def _values_after(values: list[Any], present: Any) -> list[Any]:
+    return values[values.index(present) + 1 :] if present in values else values
+
+
+def _whole(value: float) -> float:
+    """The number, as an ``int`` when it is whole, so that equal requests are written alike."""
+    return int(value) if value == int(value) else value
+
+
 def _is_number(value: Any) -> TypeGuard[int | float]:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return isinstance(value, int) and not isinstance(value, bool)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from jobmon.core.cluster import Cluster
+from jobmon.core.cluster_protocol import ClusterQueue
 from jobmon.core.constants import TaskResourcesType
 from jobmon.core.exceptions import CallableReturnedInvalidObject
 from jobmon.core.resources import adjust_resources, canonical_resources, scales_from_json
@@ -60,6 +61,10 @@ class ResourceRequests:
         state.watch(self._hooks.compute_resources_callables)
         self._to_adjust.update(state.tasks_in(TaskStatus.ADJUSTING_RESOURCES))
 
+    def increase(self, task_ids: Iterable[int]) -> None:
+        """Have the next attempts of tasks ask for more than the last ones did."""
+        self._to_adjust.update(task_ids)
+
     def note(self, changes: TaskChanges) -> None:
         """Remember the tasks that wait for larger resources."""
         adjusting = TaskStatus.ADJUSTING_RESOURCES
@@ -74,25 +79,32 @@ class ResourceRequests:
     def settle(self, state: SwarmState) -> None:
         """Decide what the next attempts of the tasks concerned ask for. Blocking: runs code of the script.
 
+        A callable is not asked again after a resource error: what it gave is what was not enough.
+
         Raises:
             CallableReturnedInvalidObject: a callable returned something else than a dictionary.
             ValueError: a scale gave no number.
         """
-        while state.watched_ready:
-            task_id = state.watched_ready.pop()
-            self._set(state, task_id, *self._from_callable(state, task_id))
-        while self._to_adjust:
-            task_id = self._to_adjust.pop()
-            self._set(state, task_id, *self._adjusted(state, task_id))
+        while state.watched_ready or self._to_adjust:
+            ready = set()
+            while state.watched_ready:  # one by one: the loop's thread may add to it meanwhile
+                ready.add(state.watched_ready.pop())
+            asking = [task_id for task_id in sorted(ready) if self._asks_callable(state, task_id)]
+            wanted = {task_id: self._from_callable(state, task_id) for task_id in asking}
+            wanted |= {task_id: self._adjusted(state, task_id) for task_id in sorted(self._to_adjust)}
+            self._to_adjust.clear()
+            self._set(state, wanted)
+
+    def _asks_callable(self, state: SwarmState, task_id: int) -> bool:
+        is_adjusted = self._row_of(state, task_id).type == TaskResourcesType.ADJUSTED
+        return not is_adjusted and task_id not in self._to_adjust
 
     def _row_of(self, state: SwarmState, task_id: int) -> TaskResourcesRow:
         position = state.position(task_id)
         assert position is not None
         return self.rows[state.task_resources_ids[position]]
 
-    def _from_callable(
-        self, state: SwarmState, task_id: int
-    ) -> tuple[TaskResourcesRow, str, dict[str, Any], TaskResourcesType]:
+    def _from_callable(self, state: SwarmState, task_id: int) -> _Wanted:
         row = self._row_of(state, task_id)
         given = self._hooks.compute_resources_callables[task_id]()
         if not isinstance(given, dict):
@@ -100,40 +112,64 @@ class ResourceRequests:
                 f"The compute_resources_callable of task {task_id} returned {given!r}; it must return a dictionary."
             )
         merged = {**row.requested_resources, **given}
-        queue_name = str(merged.pop("queue", row.queue_name))
-        queue = self._cluster(row.cluster_name).get_queue(queue_name)
+        queue = self._cluster(row.cluster_name).get_queue(str(merged.pop("queue", row.queue_name)))
         coerced = queue.coerce_resources(**canonical_resources(merged))
-        return row, queue_name, coerced, TaskResourcesType.VALIDATED
+        return _Wanted(row.cluster_name, queue, coerced, TaskResourcesType.VALIDATED)
 
-    def _adjusted(
-        self, state: SwarmState, task_id: int
-    ) -> tuple[TaskResourcesRow, str, dict[str, Any], TaskResourcesType]:
+    def _adjusted(self, state: SwarmState, task_id: int) -> _Wanted:
         row = self._row_of(state, task_id)
         scales_text, fallback_queues = state.scaling_of(task_id)
         if task_id not in self._scales:  # iterators go on from attempt to attempt: each task has its own
             given = self._hooks.resource_scales.get(task_id)
-            scales = scales_from_json(scales_text) if given is None else given
+            scales = scales_from_json(scales_text, row.requested_resources) if given is None else given
             self._scales[task_id] = {
-                name: iter(copy.copy(scale)) if hasattr(scale, "__iter__") else scale
-                for name, scale in scales.items()
+                name: iter(scale) if hasattr(scale, "__iter__") else scale for name, scale in scales.items()
             }
         cluster = self._cluster(row.cluster_name)
         queues = [cluster.get_queue(name) for name in (row.queue_name, *fallback_queues)]
         resources, queue = adjust_resources(row.requested_resources, self._scales[task_id], queues)
-        return row, queue.queue_name, resources, TaskResourcesType.ADJUSTED
+        return _Wanted(row.cluster_name, queue, resources, TaskResourcesType.ADJUSTED)
 
-    def _set(
-        self,
-        state: SwarmState,
-        task_id: int,
-        row: TaskResourcesRow,
-        queue_name: str,
-        resources: dict[str, Any],
-        kind: TaskResourcesType,
-    ) -> None:
-        queue = self._cluster(row.cluster_name).get_queue(queue_name)
-        (row_id,) = self._store.task_resources([TaskResourcesItem(queue.queue_id, kind, resources)])
-        self.rows[row_id] = TaskResourcesRow(
-            row_id, kind, queue.queue_id, queue_name, row.cluster_name, dict(resources)
+    def _set(self, state: SwarmState, wanted: Mapping[int, _Wanted]) -> None:
+        """Register what tasks ask for, all in one request, each different row once; never change a row that is there."""
+        places: dict[str, int] = {}
+        distinct: list[_Wanted] = []
+        place_of: dict[int, int] = {}
+        for task_id, each in wanted.items():
+            place_of[task_id] = places.setdefault(each.identity, len(distinct))
+            if place_of[task_id] == len(distinct):
+                distinct.append(each)
+        if not distinct:
+            return
+        items = [TaskResourcesItem(each.queue.queue_id, each.kind, each.resources) for each in distinct]
+        row_ids = self._store.task_resources(items)
+        for row_id, each in zip(row_ids, distinct, strict=True):
+            self.rows[row_id] = each.row(row_id)
+        for task_id, place in place_of.items():
+            state.set_resources(task_id, row_ids[place])
+
+
+class _Wanted(NamedTuple):
+    """What the next attempt of a task is to ask for."""
+
+    cluster_name: str
+    queue: ClusterQueue
+    resources: dict[str, Any]
+    kind: TaskResourcesType
+
+    @property
+    def identity(self) -> str:
+        """Equal for equal rows."""
+        resources = json.dumps(self.resources, sort_keys=True, default=str)
+        return f"{self.queue.queue_id} {self.kind} {resources}"
+
+    def row(self, row_id: int) -> TaskResourcesRow:
+        """The row it was registered as."""
+        return TaskResourcesRow(
+            row_id,
+            self.kind,
+            self.queue.queue_id,
+            self.queue.queue_name,
+            self.cluster_name,
+            dict(self.resources),
         )
-        state.set_resources(task_id, row_id)

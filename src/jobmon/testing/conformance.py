@@ -356,6 +356,25 @@ class LocalClusterConformance:
         assert cluster.wait_end(instance).event is TaskInstanceEvent.FINISH
         cluster.wait_gone(instance)
 
+    def test_run_time_that_was_asked_for_is_the_limit(self, cluster: LocalCluster) -> None:
+        """What runs longer ends with its descendants, for want of resources; what does not is left alone."""
+        (instance,) = cluster.run(f"({BLOCK}) & setsid {BLOCK[5:]} & {BLOCK}", runtime=1)
+        end = cluster.wait_end(instance)
+        assert (end.event, end.cause) == (TaskInstanceEvent.RESOURCE, Cause.RESOURCE)
+        assert "runtime=1" in end.description
+        cluster.wait_gone(instance)
+        assert cluster.outcome("true", runtime=600, memory=1).event is TaskInstanceEvent.FINISH
+
+    def test_memory_that_was_asked_for_is_the_limit(self, cluster: LocalCluster) -> None:
+        """What uses more, all of its processes together, ends for want of resources."""
+        program = "import time; x = b'x' * (60 << 20); time.sleep(600)"
+        child = shlex.join([sys.executable, "-S", "-c", program])
+        (instance,) = cluster.run(f"{child} & {child} & wait", memory=100 / 1024)
+        end = cluster.wait_end(instance)
+        assert (end.event, end.cause) == (TaskInstanceEvent.RESOURCE, Cause.RESOURCE)
+        assert "100 MiB" in end.description
+        cluster.wait_gone(instance)
+
     def test_stop_ends_everything(self, cluster: LocalCluster) -> None:
         """When the controller lets go, what runs and what waits is gone."""
         instances = cluster.run(*[BLOCK] * (cluster.distributor.slots + 2))

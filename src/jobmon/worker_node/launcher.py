@@ -6,14 +6,17 @@ Rules
 2. Every command is the leader of a session and process group of its own. When it ends, what is left of its group ends.
 3. The launcher is the reaper of orphans (``PR_SET_CHILD_SUBREAPER``), so that a descendant which left the group
    stays within reach.
-4. When the controller goes away (end of file on stdin, or its end where a process it forked keeps the pipe open),
+4. A command ends when it reaches a limit it came with: its run time (asked first, by SIGTERM) or its memory (at once).
+   What has no limit is not measured, and costs nothing.
+5. When the controller goes away (end of file on stdin, or its end where a process it forked keeps the pipe open),
    everything ends: first asked by SIGTERM, then by SIGKILL.
 
 Theory of operation
 -------------------
 Both directions are lines of JSON. From the controller: ``{"run": [command…]}``, ``{"kill": [id…]}``. To the controller: a list of
 events a line, each ``{"event": "started" | "ended" | "failed" | "killed", "id": …}``. ``failed`` commands never started;
-``killed`` ones were dropped from the queue before they did. One thread, one ``select``; ends of
+``killed`` ones were dropped from the queue before they did; ``ended`` ones name the ``limit`` that ended them, if any:
+``runtime`` (seconds) or ``memory`` (bytes). One thread, one ``select``; ends of
 commands arrive as SIGCHLD on a wake-up descriptor. ``wait4`` gives the resources a command and the descendants it
 waited for have used: ``ru_maxrss`` in KiB and ``ru_inblock``/``ru_oublock`` in blocks of 512 bytes (getrusage(2)).
 """
@@ -22,6 +25,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import importlib
 import json
 import os
 import select
@@ -34,12 +38,15 @@ if TYPE_CHECKING:
     import resource
     from typing import Any
 
+    from jobmon.worker_node.measure import Cgroup, MemoryWatch
+
     Entry = dict[str, Any]
 
 TAIL_CHARACTERS = 10_000
 BLOCK_BYTES = 512
 FLUSH_SECONDS = 0.005
 GRACE_WITHOUT_CONTROLLER_SECONDS = 5.0
+AGAIN_SECONDS = 1.0
 PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 SHELL = "/bin/sh"
 LONGEST_COMMAND_BYTES = 131_071  # MAX_ARG_STRLEN, linux/binfmts.h, without the NUL byte at the end
@@ -50,14 +57,21 @@ DEFAULT_SIGNALS = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
 
 
 class Running:
-    """A command that runs."""
+    """A command that runs.
 
-    __slots__ = ("id", "kill_at", "started", "stderr", "stdout", "was_killed")
+    ``due_at``: when its run time is over; once it is ending, when to end it by force.
+    """
 
-    def __init__(self, id: int, stdout: str, stderr: str, started: float) -> None:
-        self.id, self.stdout, self.stderr, self.started = id, stdout, stderr, started
-        self.kill_at: float | None = None
-        self.was_killed = False
+    __slots__ = ("cgroup", "due_at", "id", "is_ending", "limit", "started", "stderr", "stdout", "was_killed")
+
+    def __init__(self, entry: Entry, started: float) -> None:
+        self.id, self.stdout, self.stderr = entry["id"], entry["stdout"], entry["stderr"]
+        self.started = started
+        runtime = entry.get("runtime")
+        self.due_at: float | None = None if runtime is None else started + runtime
+        self.is_ending = self.was_killed = False
+        self.limit = ""
+        self.cgroup: Cgroup | None = None
 
 
 class Launcher:
@@ -73,6 +87,7 @@ class Launcher:
         self.queue: list[Entry] = []
         self.next = 0  # position in the queue: popping from the front of a long list is not linear
         self.running: dict[int, Running] = {}
+        self.watch: MemoryWatch | None = None  # from the first command on that has a limit of memory
         self.events: list[dict[str, object]] = []
         self.last_flush = 0.0
         self.is_closing = False
@@ -114,7 +129,8 @@ class Launcher:
             if self.must_close and not self.is_closing:
                 self.close()
             self.reap()
-            self.kill_overdue()
+            self.end_overdue()
+            self.end_too_large()
             self.start_next()
             self.flush()
             if self.is_closing and not self.running:
@@ -123,7 +139,9 @@ class Launcher:
 
     def timeout(self) -> float | None:
         """Seconds until something is due; ``None`` when nothing is."""
-        due = [r.kill_at for r in self.running.values() if r.kill_at is not None]
+        due = [r.due_at for r in self.running.values() if r.due_at is not None]
+        if self.watch is not None and self.watch.next_at is not None:
+            due.append(self.watch.next_at)
         if self.events:
             due.append(self.last_flush + FLUSH_SECONDS)
         return max(0.0, min(due) - time.monotonic()) if due else None
@@ -145,7 +163,7 @@ class Launcher:
         self.kill({entry["id"] for entry in self.queue[self.next :]} | {r.id for r in self.running.values()})
         latest = time.monotonic() + self.grace_seconds
         for running in self.running.values():  # those asked before had been given longer
-            running.kill_at = min(latest, running.kill_at or latest)
+            running.due_at = min(latest, running.due_at or latest)
 
     # -- starting -----------------------------------------------------------------------------------
     def start_next(self) -> None:
@@ -193,7 +211,11 @@ class Launcher:
                     os.close(descriptor)
             if directory:
                 os.chdir(self.directory)
-        self.running[pid] = Running(entry["id"], entry["stdout"], entry["stderr"], started)
+        self.running[pid] = running = Running(entry, started)
+        if "memory" in entry:
+            if self.watch is None:
+                self.watch = memory_watch()
+            running.cgroup = self.watch.add(pid, entry["id"], entry["memory"], started)
         self.events.append({"event": "started", "id": entry["id"], "pid": pid})
 
     # -- ending -------------------------------------------------------------------------------------
@@ -221,14 +243,23 @@ class Launcher:
     def report_end(self, running: Running, found: os.waitid_result, usage: resource.struct_rusage) -> None:
         """Tell how a command ended and what it used."""
         exited = found.si_code == os.CLD_EXITED
+        peak = usage.ru_maxrss * 1024
+        if self.watch is not None:
+            peak = max(peak, self.watch.remove(found.si_pid))
+        if running.cgroup is not None:
+            peak = max(peak, running.cgroup.peak())
+            if running.cgroup.has_killed():
+                running.limit = "memory"
+            running.cgroup.remove()
         self.events.append(
             {
                 "event": "ended",
                 "id": running.id,
                 "exit_code": found.si_status if exited else -found.si_status,
                 "was_killed": running.was_killed,
+                "limit": running.limit,
                 "wallclock": time.monotonic() - running.started,
-                "maxrss": usage.ru_maxrss * 1024,
+                "maxrss": peak,
                 "cpu": usage.ru_utime + usage.ru_stime,
                 "io": (usage.ru_inblock + usage.ru_oublock) * BLOCK_BYTES,
                 "stdout_log": tail(running.stdout),
@@ -245,25 +276,56 @@ class Launcher:
             else:
                 kept.append(entry)
         self.queue, self.next = kept, 0
-        deadline = time.monotonic() + self.grace_seconds
-        pids = [pid for pid, running in self.running.items() if running.id in ids and running.kill_at is None]
+        pids = []
+        for pid, running in self.running.items():
+            if running.id in ids:
+                running.was_killed = True
+                if not running.is_ending:
+                    pids.append(pid)
+        self.ask_to_end(pids)
+
+    def ask_to_end(self, pids: list[int]) -> None:
+        """Send SIGTERM to commands with all of their descendants; force follows after the grace period."""
         families = families_of(pids) if pids else {}
+        deadline = time.monotonic() + self.grace_seconds
         for pid in pids:
             running = self.running[pid]
-            running.kill_at, running.was_killed = deadline, True
+            running.due_at, running.is_ending = deadline, True
             kill_group(pid, signal.SIGTERM)
             for descendant in families[pid]:
                 kill_process(descendant, signal.SIGTERM)
 
-    def kill_overdue(self) -> None:
-        """End by force what was asked to end and did not."""
+    def end_overdue(self) -> None:
+        """End what has run as long as it may, and by force what was asked to end and did not."""
         now = time.monotonic()
-        overdue = [p for p, r in self.running.items() if r.kill_at is not None and r.kill_at <= now]
+        overdue = [p for p, r in self.running.items() if r.due_at is not None and r.due_at <= now]
         if not overdue:
             return
-        families = families_of(overdue)
-        for pid in overdue:
-            self.running[pid].kill_at = now + 1.0  # once more, should anything have been born meanwhile
+        late = [pid for pid in overdue if not self.running[pid].is_ending and not has_ended(pid)]
+        for pid in late:
+            self.running[pid].limit = "runtime"
+        self.ask_to_end(late)
+        self.kill_now([pid for pid in overdue if self.running[pid].is_ending and pid not in late])
+
+    def end_too_large(self) -> None:
+        """End what uses more memory than it may, at once: a machine without memory waits for nobody."""
+        watch, now = self.watch, time.monotonic()
+        if watch is None or watch.next_at is None or watch.next_at > now:
+            return
+        too_large = watch.look(now, self.running.keys())
+        for pid in too_large:
+            running = self.running[pid]
+            running.limit, running.is_ending = "memory", True
+        self.kill_now(too_large)
+
+    def kill_now(self, pids: list[int]) -> None:
+        """End commands with all of their descendants by force."""
+        if not pids:
+            return
+        families = families_of(pids)
+        again = time.monotonic() + AGAIN_SECONDS  # should anything have been born meanwhile
+        for pid in pids:
+            self.running[pid].due_at = again
             for descendant in families[pid]:
                 kill_process(descendant, signal.SIGKILL)
             kill_group(pid, signal.SIGKILL)
@@ -305,6 +367,13 @@ class Launcher:
         except BrokenPipeError:
             if not self.is_closing:
                 self.close()
+
+
+def memory_watch() -> MemoryWatch:
+    """The part that measures memory, loaded when the first command comes that needs it."""
+    sys.path.append(os.path.dirname(os.path.abspath(__file__)))  # an isolated Python does not look there
+    watch: MemoryWatch = importlib.import_module("measure").MemoryWatch(owner_of)
+    return watch
 
 
 def read_some(descriptor: int) -> bytes | None:
@@ -381,6 +450,11 @@ def kill_process(pid: int, number: int) -> None:
         os.kill(pid, number)
     except (ProcessLookupError, PermissionError):
         pass
+
+
+def has_ended(pid: int) -> bool:
+    """Whether a child has ended and waits to be collected."""
+    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
 def families_of(pids: list[int]) -> dict[int, list[int]]:

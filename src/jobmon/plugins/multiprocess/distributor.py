@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import signal
 import socket
 import subprocess
 import sys
@@ -26,10 +25,11 @@ from jobmon.core.configuration import JobmonConfig
 from jobmon.core.exceptions import ClusterError
 from jobmon.core.instance_event import InstanceEvent
 from jobmon.core.states import Cause, TaskInstanceEvent
+from jobmon.plugins.multiprocess.ends import describe_end, describe_excess, limits_of, with_last_lines
 from jobmon.plugins.multiprocess.processes import end_processes_of
+from jobmon.worker_node.measure import cgroup_base
 
 NAME_BYTES = 255
-ERROR_LINES = 20
 STOP_SECONDS = 5.0
 _SEPARATORS = re.compile(r"[/\0]")
 
@@ -39,43 +39,6 @@ def log_path(directory: str, task_name: str, letter: str, distributor_id: str) -
     suffix = f".{letter}{distributor_id}"
     name = _SEPARATORS.sub("_", task_name).encode("utf-8", "replace")[: NAME_BYTES - len(suffix)]
     return os.path.join(directory, name.decode("utf-8", "ignore") + suffix)
-
-
-def describe_end(exit_code: int, stderr_log: str, logs: Sequence[str] = ()) -> str:
-    """How a command failed, in words, with the last lines it wrote to stderr.
-
-    Args:
-        exit_code: its exit code; negative: the signal that ended it.
-        stderr_log: the end of what it wrote to stderr.
-        logs: paths of its log files, to see whether there is room for them.
-    """
-    if exit_code < 0:
-        number = -exit_code
-        name = signal.Signals(number).name if number in set(signal.Signals) else str(number)
-        text = f"The command was ended by signal {number} ({name})."
-        if number == signal.SIGKILL:
-            text += " Nobody here sent it; did the machine run out of memory?"
-    elif exit_code == 127:
-        text = "The command exited with code 127: the shell did not find it. Is it installed and on PATH?"
-    elif exit_code == 126:
-        text = "The command exited with code 126: it was found but may not be executed."
-    else:
-        text = f"The command exited with code {exit_code}."
-    text += full_disks(*logs)
-    last = stderr_log.rstrip().splitlines()[-ERROR_LINES:]
-    return "\n".join([text, *last])
-
-
-def full_disks(*paths: str) -> str:
-    """A sentence on the file systems of log files that have no room left; empty when all have."""
-    full = []
-    for directory in sorted({os.path.dirname(path) for path in paths if path}):
-        try:
-            if os.statvfs(directory).f_bavail == 0:
-                full.append(directory)
-        except OSError:
-            continue  # it cannot be asked: then it is not the one to blame
-    return f" The disk is full where its logs are: {', '.join(full)}." if full else ""
 
 
 class MultiprocessDistributor(ClusterDistributor):
@@ -112,6 +75,21 @@ class MultiprocessDistributor(ClusterDistributor):
     def slots(self) -> int:
         """Commands run at once."""
         return self._slots
+
+    def diagnose(self) -> list[tuple[str, bool, str]]:
+        """The shell, the slots, and how memory is watched."""
+        shell = os.access("/bin/sh", os.X_OK)
+        groups = cgroup_base()
+        watch = (
+            f"control groups in {groups}"
+            if groups
+            else "samples of each command's processes (no control groups)"
+        )
+        return [
+            ("shell", shell, "/bin/sh" if shell else "There is no /bin/sh; commands cannot be run."),
+            ("slots", self._slots > 0, f"{self._slots} commands at once"),
+            ("memory", True, f"watched by {watch}"),
+        ]
 
     def open(self, report: Report) -> None:
         """Start the launcher."""
@@ -155,6 +133,7 @@ class MultiprocessDistributor(ClusterDistributor):
             "stdout": stdout,
             "stderr": stderr,
             "working_dir": command.requested_resources.get("working_dir"),
+            **limits_of(command.requested_resources),
         }
 
     @staticmethod
@@ -266,8 +245,16 @@ class MultiprocessDistributor(ClusterDistributor):
         self, task_instance_id: int, command: Command | None, told: dict[str, Any]
     ) -> InstanceEvent:
         exit_code = told["exit_code"]
+        excess = describe_excess(told, limits_of(command.requested_resources)) if command else ""
         if told["was_killed"]:
             event = _ended_by_order(task_instance_id)
+        elif excess:
+            event = InstanceEvent(
+                task_instance_id,
+                TaskInstanceEvent.RESOURCE,
+                cause=Cause.RESOURCE,
+                description=with_last_lines(excess, told["stderr_log"]),
+            )
         elif exit_code == 0:
             event = InstanceEvent(task_instance_id, TaskInstanceEvent.FINISH)
         else:
@@ -275,7 +262,9 @@ class MultiprocessDistributor(ClusterDistributor):
                 task_instance_id,
                 TaskInstanceEvent.FAIL,
                 cause=Cause.CODE,
-                description=describe_end(exit_code, told["stderr_log"], self._log_paths_of(command)),
+                description=describe_end(
+                    exit_code, told["stderr_log"], told["stdout_log"], self._log_paths_of(command)
+                ),
             )
         event.exit_code = exit_code
         for name in ("wallclock", "maxrss", "cpu", "io", "stdout_log", "stderr_log"):

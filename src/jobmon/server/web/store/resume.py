@@ -7,7 +7,8 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, func, insert, literal, select, update
+from sqlalchemy import Connection, exists, func, insert, literal, select, update
+from sqlalchemy.orm import aliased
 
 from jobmon.core.process_identity import ProcessIdentity, is_alive
 from jobmon.core.states import (
@@ -22,7 +23,7 @@ from jobmon.core.states import (
     WorkflowRunStatus,
     sources,
 )
-from jobmon.serializers.swarm import LiveInstance, ResetTasksResponse, ResumableResponse
+from jobmon.serializers.swarm import LiveInstance, ResetTasksResponse, ResumableResponse, UnscalableTask
 from jobmon.server.web.models import (
     Cluster,
     Queue,
@@ -209,11 +210,58 @@ def _history_from_tasks(
     )
 
 
+def _starved(workflow_id: int) -> Any:
+    """Tasks of a workflow that are not done and whose latest attempt ended for want of resources."""
+    later = aliased(TaskInstance)
+    is_latest = ~exists().where(later.task_id == TaskInstance.task_id, later.id > TaskInstance.id)
+    return (
+        select(Task.id)
+        .join(TaskInstance, TaskInstance.task_id == Task.id)
+        .where(
+            Task.workflow_id == workflow_id,
+            Task.status != TaskStatus.DONE.value,
+            TaskInstance.status == TaskInstanceStatus.RESOURCE_ERROR.value,
+            is_latest,
+        )
+    )
+
+
+def _unscalable(connection: Connection, starved: Any) -> UnscalableTask | None:
+    """One of these tasks whose stored scales name a function."""
+    statement = (
+        select(func.min(Task.id), Task.resource_scales)
+        .where(Task.id.in_(starved))
+        .group_by(Task.resource_scales)
+    )
+    for task_id, text in connection.execute(statement):
+        if text and any(isinstance(scale, str) for scale in msgspec.json.decode(text).values()):
+            return UnscalableTask(task_id, text)
+    return None
+
+
 def run_take_tasks(
-    connection: Connection, workflow_run_id: int, *, adopt: bool, now: datetime, actor: str
+    connection: Connection,
+    workflow_run_id: int,
+    *,
+    adopt: bool,
+    now: datetime,
+    actor: str,
+    increase_resources: bool = False,
 ) -> ResetTasksResponse:
-    """Prepare the tasks of a workflow for a new run, which adopts the attempts that live, where asked to."""
+    """Prepare the tasks of a workflow for a new run, which adopts the attempts that live, where asked to.
+
+    With ``increase_resources`` the answer names the tasks that are to ask for more; if one of them cannot, nothing is
+    changed.
+    """
     workflow_id = run_workflow_id(connection, workflow_run_id)
+    starved = _starved(workflow_id)
+    to_increase: list[int] = []
+    if increase_resources:
+        workflow_lock(connection, workflow_id)
+        unscalable = _unscalable(connection, starved)
+        if unscalable is not None:
+            return ResetTasksResponse(0, 0, unscalable=unscalable)
+        to_increase = list(connection.scalars(starved.order_by(Task.id)))
     if adopt:
         ids = [instance.task_instance_id for instance in live_attempts(connection, workflow_id)]
         for start in range(0, len(ids), 1000):
@@ -222,4 +270,6 @@ def run_take_tasks(
                 .where(TaskInstance.id.in_(ids[start : start + 1000]))
                 .values(workflow_run_id=workflow_run_id)
             )
-    return tasks_reset_if_undone(connection, workflow_id, now=now, actor=actor)
+    answer = tasks_reset_if_undone(connection, workflow_id, now=now, actor=actor)
+    answer.to_increase = to_increase
+    return answer
