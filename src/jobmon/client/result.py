@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from jobmon.core.requester import Requester
@@ -28,6 +29,9 @@ class WorkflowRunResult(str):
         task_final_statuses: status letters by task id.
         done_task_ids: tasks that are done.
         failed_task_ids: tasks that failed for good.
+        is_detached: whether another process works on the run; what is said of tasks is then as of the moment it was
+            handed over, without ids. :meth:`wait` gives the result.
+        log: path of the log of that process; empty otherwise.
     """
 
     workflow_id: int
@@ -41,6 +45,10 @@ class WorkflowRunResult(str):
     task_final_statuses: dict[int, str]
     done_task_ids: frozenset[int]
     failed_task_ids: frozenset[int]
+    is_detached: bool = False
+    log: str = ""
+    _requester: Requester | None = None
+    _take: Callable[[WorkflowRunResult], None] | None = None
 
     @classmethod
     def of_outcome(cls, workflow_id: int, workflow_run_id: int, outcome: RunOutcome) -> WorkflowRunResult:
@@ -64,6 +72,31 @@ class WorkflowRunResult(str):
         """The status letter."""
         return str(self)
 
+    def wait(self, timeout: float | None = None) -> WorkflowRunResult:
+        """Wait until a detached run has ended; its result. One that is not detached is the result itself.
+
+        Args:
+            timeout: seconds to wait at most.
+
+        Raises:
+            WorkflowTimeoutError: (a RuntimeError) it goes on after that time; wait again.
+            DistributorNotAlive: the process that works on it died; run the workflow again with ``resume=True``.
+        """
+        if not self.is_detached or self._requester is None:
+            return self
+        from jobmon.client.following import follow, result_of
+
+        result = result_of(self._requester, follow(self._requester, self.workflow_id, timeout))
+        if self._take is not None:
+            self._take(result)
+        return result
+
+    def _repr_html_(self) -> str:
+        """The result as notebooks show it."""
+        from jobmon.client.notebook import result_html
+
+        return result_html(self)
+
 
 def fetch_errors(
     requester: Requester, workflow_id: int, limit: int = 1000, task_id: int | None = None
@@ -85,12 +118,27 @@ def fetch_errors(
     return requester.send("GET", path, None, WorkflowErrorsResponse, params=params).errors
 
 
+_ATTEMPT_FIELDS = (
+    "attempt_number",
+    "max_attempts",
+    "cluster_name",
+    "distributor_id",
+    "nodename",
+    "cause",
+    "next_task_instance_id",
+)
+
+
 def errors_by_task(rows: list[TaskErrorRow]) -> dict[int, dict[str, Any]]:
-    """For each task its latest failed attempt and the errors of that."""
+    """For each task its latest failed attempt, the errors of that, and its story in words."""
+    from jobmon.client.failures import describe_failure
+
     latest: dict[int, dict[str, Any]] = {}
     for row in sorted(rows, key=lambda row: (row.task_instance_id, row.task_instance_error_log_id)):
         if row.task_id not in latest or latest[row.task_id]["task_instance_id"] != row.task_instance_id:
             latest[row.task_id] = {"task_instance_id": row.task_instance_id, "error_log": []}
+        latest[row.task_id] |= {name: getattr(row, name) for name in _ATTEMPT_FIELDS}
+        latest[row.task_id]["story"] = describe_failure(row)
         latest[row.task_id]["error_log"].append(
             {
                 "task_instance_error_log_id": row.task_instance_error_log_id,

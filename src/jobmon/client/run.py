@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,14 +11,16 @@ from typing import TYPE_CHECKING, Any
 from jobmon.client.progress import RunDisplay, choose_display, how_to_go_on, last_words, say, title
 from jobmon.client.result import WorkflowRunResult, errors_by_task, fetch_errors
 from jobmon.core.configuration import JobmonConfig
-from jobmon.core.exceptions import JobmonError
+from jobmon.core.exceptions import JobmonError, ServerError
 from jobmon.core.resources import ScaleSequence
 from jobmon.core.states import TaskStatus
 
 if TYPE_CHECKING:
     from jobmon.client.workflow import Workflow
     from jobmon.serializers.monitor import TaskErrorRow
-    from jobmon.swarm.controller import Controller, TaskHooks
+    from jobmon.swarm.controller import Controller, RunOptions, TaskHooks
+
+logger = logging.getLogger(__name__)
 
 ERRORS_READ = 1000
 """Errors read from the server at the end of a run."""
@@ -38,10 +41,13 @@ class RunRequest:
     reset_running_jobs: bool
     resume_timeout: float
     was_being_run: bool
+    increase_resources: bool = False
+    detach: bool = False
+    startup_timeout: float = 180
 
 
 def run_workflow(workflow: Workflow, request: RunRequest, config: JobmonConfig) -> WorkflowRunResult:
-    """Run a bound workflow to its end.
+    """Run a bound workflow to its end, or hand it to a process of its own.
 
     Raises:
         WorkflowNotResumable: another run of it is alive.
@@ -50,6 +56,11 @@ def run_workflow(workflow: Workflow, request: RunRequest, config: JobmonConfig) 
     """
     from jobmon.swarm.resume import prepare_resume
 
+    hooks = hooks_of(workflow)
+    if request.detach:
+        from jobmon.client.detached import require_no_functions
+
+        require_no_functions(workflow, hooks)
     if request.resume:
         prepare_resume(
             workflow.requester, workflow.workflow_id, request.reset_running_jobs, request.resume_timeout
@@ -57,8 +68,25 @@ def run_workflow(workflow: Workflow, request: RunRequest, config: JobmonConfig) 
         if request.was_being_run:
             workflow.update_tasks()
     is_shown = config.get_boolean("progress", "enabled") and sys.stderr is not None
+    gui_url = str(config.get("http", "gui_url")).rstrip("/")
+    if gui_url:
+        logger.info("workflow %d: %s/#/workflow/%d", workflow.workflow_id, gui_url, workflow.workflow_id)
+    if request.detach:
+        return _detach(workflow, request, config, is_shown)
+    return _run_here(workflow, request, config, hooks, is_shown)
+
+
+def _run_here(
+    workflow: Workflow, request: RunRequest, config: JobmonConfig, hooks: TaskHooks, is_shown: bool
+) -> WorkflowRunResult:
+    """Run a workflow in this process; what became of the tasks is stored in them however it ends."""
+    from jobmon.swarm.controller import Controller
+
     display = choose_display(is_shown)
-    controller = controller_for(workflow, request, config, display)
+    options = options_for(request, config, workflow)
+    controller = Controller(
+        workflow.requester, workflow.workflow_id, options, hooks=hooks, on_progress=display.update
+    )
     statuses = (task._final_status or task._initial_status for task in workflow.tasks.values())
     done_before = sum(status == TaskStatus.DONE for status in statuses)
     name = title(workflow.workflow_id, workflow.name)
@@ -67,42 +95,61 @@ def run_workflow(workflow: Workflow, request: RunRequest, config: JobmonConfig) 
         controller.start()
         workflow.last_workflow_run_id = controller.workflow_run_id
         wait_for(controller, display)
-    except KeyboardInterrupt:
+        outcome = controller.outcome()
+    except BaseException as error:
         display.stop()
-        if is_shown:
+        _take_what_is_known(workflow, controller, error)
+        if is_shown and isinstance(error, KeyboardInterrupt):
             say(sys.stderr, f"{name}: stopped\n{how_to_go_on(workflow.workflow_id)}")
         raise
     finally:
         display.stop()
-    result = WorkflowRunResult.of_outcome(
-        workflow.workflow_id, controller.workflow_run_id, controller.outcome()
-    )
-    take_result(workflow, result)
-    errors = _errors_of(workflow, result)
+    result = WorkflowRunResult.of_outcome(workflow.workflow_id, controller.workflow_run_id, outcome)
+    errors = take_result(workflow, result)
     if is_shown:
         say(sys.stderr, last_words(result, workflow.name, errors))
     return result
 
 
-def controller_for(
-    workflow: Workflow, request: RunRequest, config: JobmonConfig, display: RunDisplay
-) -> Controller:
-    """A controller that has not started yet."""
-    from jobmon.swarm.controller import Controller, RunOptions
+def _take_what_is_known(workflow: Workflow, controller: Controller, error: BaseException) -> None:
+    """After an error or Ctrl-C: what became of the tasks until then."""
+    outcome = controller.last_known()
+    if outcome is not None:
+        result = WorkflowRunResult.of_outcome(workflow.workflow_id, controller.workflow_run_id, outcome)
+        has_ended = controller.join(0)
+        take_result(workflow, result, read_errors=has_ended and not isinstance(error, ServerError))
 
-    options = RunOptions(
+
+def _detach(
+    workflow: Workflow, request: RunRequest, config: JobmonConfig, is_shown: bool
+) -> WorkflowRunResult:
+    from jobmon.client.detached import how_to_follow, run_detached
+
+    options = options_for(request, config, workflow)
+    result = run_detached(workflow.requester, workflow.workflow_id, options, config, request.startup_timeout)
+    workflow.last_workflow_run_id = result.workflow_run_id
+
+    def take(final: WorkflowRunResult) -> None:
+        take_result(workflow, final)
+
+    result._take = take
+    if is_shown:
+        say(sys.stderr, how_to_follow(result))
+    return result
+
+
+def options_for(request: RunRequest, config: JobmonConfig, workflow: Workflow | None = None) -> RunOptions:
+    """Limits and intervals of a run."""
+    from jobmon.swarm.controller import RunOptions
+
+    return RunOptions(
         fail_fast=request.fail_fast,
         seconds_until_timeout=request.seconds_until_timeout,
         heartbeat_interval=config.get_float("heartbeat", "workflow_run_interval"),
         report_by_buffer=config.get_float("heartbeat", "report_by_buffer"),
         adopt=request.resume and not request.reset_running_jobs,
-    )
-    return Controller(
-        workflow.requester,
-        workflow.workflow_id,
-        options,
-        hooks=hooks_of(workflow),
-        on_progress=display.update,
+        increase_resources=request.increase_resources,
+        fail_after_n_executions=None if workflow is None else workflow._fail_after_n_executions,
     )
 
 
@@ -178,12 +225,16 @@ def _is_terminal(stream: Any) -> bool:
     return stream is not None and not stream.closed and bool(stream.isatty())
 
 
-def take_result(workflow: Workflow, result: WorkflowRunResult) -> None:
-    """Store what became of a run in the workflow and its tasks."""
+def take_result(
+    workflow: Workflow, result: WorkflowRunResult, read_errors: bool = True
+) -> list[TaskErrorRow]:
+    """Store what became of a run in the workflow and its tasks; the errors of the tasks that failed for good."""
     for task in workflow.tasks.values():
         task._final_status = result.task_final_statuses.get(task.task_id, task._final_status)
     workflow._num_previously_completed = result.num_previously_complete
     workflow._num_newly_completed = result.num_newly_completed
+    workflow._last_result = result
+    return _errors_of(workflow, result) if read_errors else []
 
 
 def _errors_of(workflow: Workflow, result: WorkflowRunResult) -> list[TaskErrorRow]:

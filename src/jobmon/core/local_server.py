@@ -211,13 +211,22 @@ def find_or_start(config: JobmonConfig | None = None) -> ServerRecord:
     return record
 
 
+def environment_of_daemons(config: JobmonConfig) -> dict[str, str]:
+    """Environment of a process that goes on by itself: the configuration that applies here, no marks of an attempt.
+
+    What is started from inside a task does not belong to it, and need not end with it.
+    """
+    inherited = {k: v for k, v in os.environ.items() if not _TASK_VARIABLE.fullmatch(k)}
+    environment = {**config.dotenv, **inherited}
+    if config.filepath:
+        environment["JOBMON__CONFIG_FILE"] = str(Path(config.filepath).expanduser().absolute())
+    return environment
+
+
 def _start(files: LocalServerFiles, timeout_seconds: float, config: JobmonConfig) -> None:
     """Start the server as a daemon; the command returns when the server answers."""
-    # A server that is started from inside a task does not belong to it: it must not bear the marks of the attempt.
-    environment = {k: v for k, v in os.environ.items() if not _TASK_VARIABLE.fullmatch(k)}
+    environment = environment_of_daemons(config)
     environment["JOBMON__EMBEDDED__DIRECTORY"] = str(files.directory)
-    if config.filepath:
-        environment["JOBMON__CONFIG_FILE"] = config.filepath
     try:
         done = subprocess.run(
             [sys.executable, "-m", "jobmon.server.embedded"],

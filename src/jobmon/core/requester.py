@@ -17,6 +17,7 @@ import msgspec
 from jobmon.core import __version__, exceptions
 from jobmon.core.configuration import JobmonConfig
 from jobmon.core.exceptions import InvalidRequest, InvalidResponse, JobmonError, RetryBudgetExhausted
+from jobmon.core.logging import get_jobmon_context
 
 if TYPE_CHECKING:
     import httpx
@@ -154,6 +155,11 @@ class Requester:
         """Address requests go to, with the route prefix; starts the local server where that is used."""
         return self._current_address().url
 
+    @property
+    def fixed_address(self) -> Address | None:
+        """The address it was given; ``None`` for one that looks for the local server."""
+        return None if self._locate is not None else self._address
+
     def add_server_structlog_context(self, **kwargs: str) -> None:
         """Have the server bind these values to what it logs for our requests."""
         self._context.update({k: str(v) for k, v in kwargs.items()})
@@ -211,14 +217,39 @@ class Requester:
             message: body, or the query parameters of a GET.
             request_type: ``get``, ``post``, ``put`` or ``delete``.
             tenacious: try again what may have failed on the way.
+
+        Raises:
+            InvalidRequest: the server refused it (4xx); without ``tenacious`` the status is returned instead.
+            RetryBudgetExhausted: (a RuntimeError) no answer within the retry budget.
         """
         is_get = request_type.lower() == "get"
         content = None if is_get else msgspec.json.encode(message)
         params = message if is_get else None
         status, body = self._send(request_type, app_route, content, params, None, tenacious)
         if status >= 400 and tenacious:
-            raise _error_from(status, body, app_route)
+            error = _error_from(status, body, app_route)
+            if isinstance(error, InvalidRequest):
+                raise error
+            raise InvalidRequest(str(error)) from error
         return status, msgspec.json.decode(body) if body else None
+
+    async def send_request_async(
+        self,
+        session: Any,
+        app_route: str,
+        message: Mapping[str, Any],
+        request_type: str,
+        tenacious: bool = True,
+    ) -> tuple[int, Any]:
+        """What :meth:`send_request` does, without blocking the event loop.
+
+        Args:
+            session: accepted for scripts; the connections of this requester are used.
+            app_route, message, request_type, tenacious: as of :meth:`send_request`.
+        """
+        import asyncio
+
+        return await asyncio.to_thread(self.send_request, app_route, message, request_type, tenacious)
 
     def close(self) -> None:
         """Close the connections; the next request opens new ones."""
@@ -296,14 +327,15 @@ class Requester:
         }
         if address.token:
             headers["Authorization"] = f"Bearer {address.token}"
-        if self._context:
-            headers["X-Server-Structlog-Context"] = msgspec.json.encode(self._context).decode()
+        context = {**get_jobmon_context(), **self._context}
+        if context:
+            headers["X-Server-Structlog-Context"] = msgspec.json.encode(context).decode()
         try:
             response = client.request(
                 method.upper(),
                 address.url + path,
                 content=content,
-                params=params,
+                params={**(params or {}), "client_jobmon_version": __version__},
                 headers=headers,
                 timeout=timeout_seconds or self.request_timeout,
             )

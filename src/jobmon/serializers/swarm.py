@@ -38,6 +38,20 @@ class WorkflowRunResponse(Struct):
     cursor: int
 
 
+class TakeRunRequest(Struct):
+    """Take over a run that was created and that no controller works on yet.
+
+    Attributes:
+        run_key: chosen by the sender; the same key sent twice is the same taking.
+        controller: the process that hosts the controller from now on.
+        next_report_increment: seconds until its next sign of life is due.
+    """
+
+    run_key: str
+    controller: ProcessIdentity
+    next_report_increment: float
+
+
 class RunEventsRequest(Struct):
     """Apply events to a run, one after the other."""
 
@@ -45,10 +59,18 @@ class RunEventsRequest(Struct):
 
 
 class RunStateResponse(Struct):
-    """Status letters of a run and of its workflow."""
+    """Status letters of a run and of its workflow; ``is_draining``: it was ordered to start nothing more."""
 
     status: str
     workflow_status: str
+    is_draining: bool = False
+
+
+class RunWorkflowResponse(Struct):
+    """The workflow a run is of, and the status letter of the run."""
+
+    workflow_id: int
+    status: str
 
 
 class HeartbeatRequest(Struct):
@@ -125,6 +147,7 @@ class SyncResponse(Struct):
         tasks: states of the tasks of all attempts the events named.
         batches: attempts that were created.
         stop: attempts that are not live any more; what still runs of them must end.
+        is_draining: the run was ordered to start nothing more; no batch was created.
     """
 
     run_status: str
@@ -133,6 +156,7 @@ class SyncResponse(Struct):
     tasks: TaskChanges
     batches: list[BatchResponse]
     stop: list[int]
+    is_draining: bool = False
 
 
 class FeedResponse(Struct):
@@ -145,6 +169,7 @@ class FeedResponse(Struct):
         array_limits: limit of each array by array id.
         tasks: tasks that changed, each once, in its latest state.
         kill: attempts ordered to end (KILL_SELF).
+        is_draining: the run was ordered to start nothing more.
     """
 
     cursor: int
@@ -153,6 +178,7 @@ class FeedResponse(Struct):
     array_limits: dict[int, int]
     tasks: TaskChanges
     kill: list[int]
+    is_draining: bool = False
 
 
 class SerializeSwarmTask(Struct):
@@ -267,6 +293,44 @@ class ResumableResponse(Struct):
     pending: list[LiveInstance] = []
 
 
+class RunProgressResponse(Struct):
+    """Where a workflow and its latest run stand.
+
+    Attributes:
+        workflow_id: the workflow.
+        workflow_name: its name.
+        workflow_status: its status letter.
+        total: its tasks.
+        done, failed, running: tasks in these states.
+        active: tasks with an attempt, running ones included.
+        workflow_run_id: its latest run; null when it was never run.
+        run_status: status letter of that run.
+        run_user: whose run it is.
+        controller: the process that hosts it.
+        lost_in_seconds: when the run will count as lost if it gives no sign of life.
+        is_draining: it was ordered to start nothing more.
+        elapsed_seconds: since it was created, to its end where it has ended.
+        num_newly_done: tasks the run got done; counted once it has ended, 0 before.
+    """
+
+    workflow_id: int
+    workflow_name: str
+    workflow_status: str
+    total: int
+    done: int
+    failed: int
+    running: int
+    active: int
+    workflow_run_id: int | None = None
+    run_status: str = ""
+    run_user: str = ""
+    controller: ProcessIdentity | None = None
+    lost_in_seconds: float = 0
+    is_draining: bool = False
+    elapsed_seconds: float = 0
+    num_newly_done: int = 0
+
+
 class InstanceEventsRequest(Struct):
     """Events of attempts from outside their run: a resume that cleans up behind a dead controller."""
 
@@ -284,23 +348,49 @@ class ResetTasksRequest(Struct):
 
     Attributes:
         reset_running_jobs: also those whose attempts are alive (cold); false leaves them to be adopted.
+        increase_resources: those whose latest attempt ended for want of resources are to ask for more; refused, with
+            nothing changed, when one of them grows by a function, which the database cannot keep.
     """
 
     reset_running_jobs: bool = True
+    increase_resources: bool = False
+
+
+class UnscalableTask(Struct):
+    """A task whose resources can be scaled by its script only, and its scales as the database has them."""
+
+    task_id: int
+    resource_scales: str
 
 
 class ResetTasksResponse(Struct):
-    """Tasks that were reset, and tasks that were done before."""
+    """What was reset.
+
+    Attributes:
+        num_reset: tasks that were reset.
+        num_done: tasks that were done before.
+        to_increase: tasks that are to ask for more than last time, where that was asked for.
+        unscalable: why nothing was done; else ``None``.
+    """
 
     num_reset: int
     num_done: int
+    to_increase: list[int] = []
+    unscalable: UnscalableTask | None = None
 
 
 class LimitRequest(Struct):
-    """Set a limit of tasks running at once; 0 pauses."""
+    """Set a limit of tasks running at once; 0 pauses.
+
+    Attributes:
+        max_tasks: the limit.
+        task_template_version_id: of the tasks of this template version only.
+        template_name: of the tasks of the template of this name only.
+    """
 
     max_tasks: int
     task_template_version_id: int | None = None
+    template_name: str = ""
 
 
 class LimitResponse(Struct):

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from jobmon.core import __version__
 from jobmon.core.process_identity import this_process
 from jobmon.core.requester import Requester
+from jobmon.core.resources import scales_from_json
 from jobmon.core.states import WorkflowRunEvent
 from jobmon.serializers.define import TaskResourcesItem, TaskResourcesRequest, TaskResourcesResponse
 from jobmon.serializers.swarm import (
@@ -16,9 +17,11 @@ from jobmon.serializers.swarm import (
     ResetTasksResponse,
     RunEventsRequest,
     RunStateResponse,
+    RunWorkflowResponse,
     SerializeSwarmTask,
     SyncRequest,
     SyncResponse,
+    TakeRunRequest,
     WorkflowMetadataResponse,
     WorkflowRunRequest,
     WorkflowRunResponse,
@@ -54,11 +57,37 @@ class Gateway:
         self.workflow_run_id = answer.workflow_run_id
         return answer
 
-    def reset_tasks(self, adopt: bool) -> ResetTasksResponse:
-        """Make the tasks ready for this run."""
-        return self.requester.send(
-            "POST", f"{self._run}/reset_tasks", ResetTasksRequest(not adopt), ResetTasksResponse
-        )
+    def take_run(
+        self, workflow_run_id: int, run_key: str, next_report_increment: float
+    ) -> WorkflowRunResponse:
+        """Take a run that was created for this controller."""
+        message = TakeRunRequest(run_key, this_process(), next_report_increment)
+        path = f"/swarm/workflow_run/{workflow_run_id}/take"
+        answer = self.requester.send("POST", path, message, WorkflowRunResponse)
+        self.workflow_run_id = answer.workflow_run_id
+        return answer
+
+    def reset_tasks(self, adopt: bool, increase_resources: bool = False) -> ResetTasksResponse:
+        """Make the tasks ready for this run.
+
+        Args:
+            adopt: take over attempts that live.
+            increase_resources: learn which tasks are to ask for more, since their latest attempt lacked resources.
+
+        Raises:
+            ValueError: the resources of one of them grow by a function of the script; nothing was changed.
+        """
+        message = ResetTasksRequest(not adopt, increase_resources)
+        answer = self.requester.send("POST", f"{self._run}/reset_tasks", message, ResetTasksResponse)
+        if answer.unscalable is not None:
+            try:
+                scales_from_json(answer.unscalable.resource_scales)
+            except ValueError as error:
+                raise ValueError(
+                    f"The resources of task {answer.unscalable.task_id}, which were not enough, cannot be increased. "
+                    f"{error} Or resume it with the resources it had (--keep-resources)."
+                ) from error
+        return answer
 
     def metadata(self) -> WorkflowMetadataResponse:
         """The workflow without its tasks."""
@@ -111,3 +140,13 @@ class Gateway:
         message = TaskResourcesRequest(list(items))
         answer = self.requester.send("POST", "/define/task_resources", message, TaskResourcesResponse)
         return answer.task_resources_ids
+
+
+def run_workflow_id(requester: Requester, workflow_run_id: int) -> int:
+    """The workflow of a run.
+
+    Raises:
+        NotFoundError: there is no such run.
+    """
+    path = f"/swarm/workflow_run/{workflow_run_id}"
+    return requester.send("GET", path, None, RunWorkflowResponse).workflow_id

@@ -16,6 +16,10 @@ class RunOptions:
         heartbeat_interval: seconds between two signs of life.
         report_by_buffer: intervals without a sign of life after which the run counts as lost.
         adopt: take over attempts that are alive (hot resume).
+        increase_resources: tasks whose latest attempt ended for want of resources ask for more from the first attempt
+            on, as if that attempt had been one of this run.
+        reconcile_seconds: seconds between two comparisons of all tasks with the server, a guard against surprises.
+        fail_after_n_executions: fail on purpose when so many tasks have finished in the run; a hook for tests.
     """
 
     fail_fast: bool = False
@@ -23,6 +27,9 @@ class RunOptions:
     heartbeat_interval: float = 30
     report_by_buffer: float = 3.1
     adopt: bool = False
+    increase_resources: bool = False
+    reconcile_seconds: float = 600
+    fail_after_n_executions: int | None = None
 
 
 class Progress(NamedTuple):

@@ -72,6 +72,15 @@ def prepare_resume(
         wait = min(LONGEST_WAIT_SECONDS, wait * 1.5)
 
 
+def force_cleanup(requester: Requester, workflow_id: int) -> int:
+    """Count attempts that were ordered to end as ended, whether they are or not; how many there were."""
+    path = f"/swarm/workflow/{workflow_id}/is_resumable"
+    answer = requester.send("GET", path, None, ResumableResponse, params={"cold": "true"})
+    ordered = [each for each in answer.pending if each.status == TaskInstanceStatus.KILL_SELF]
+    _report_ended(requester, workflow_id, ordered, TaskInstanceEvent.ABORT)
+    return len(ordered)
+
+
 def _is_resumable(requester: Requester, workflow_id: int, cold: bool) -> bool:
     answer = requester.send(
         "GET",

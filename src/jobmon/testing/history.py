@@ -53,7 +53,8 @@ from jobmon.server.web.models import (
 )
 
 MAX_INFRASTRUCTURE_LOSSES = 10
-LIMIT_EVENT = "limit"
+ORDER_EVENTS = frozenset({"limit", "drain"})
+"""Orders that change no state."""
 SHOWN = 20
 
 
@@ -112,7 +113,7 @@ def _check_runs(connection: Connection) -> list[str]:
     alive: dict[int, set[int]] = defaultdict(set)
     for row in connection.execute(select(WorkflowHistory.__table__).order_by(WorkflowHistory.id)):
         where = f"workflow_history {row.id} (workflow {row.workflow_id}, run {row.workflow_run_id})"
-        if row.event == LIMIT_EVENT:
+        if row.event in ORDER_EVENTS:
             continue
         if row.run_to is not None:
             before = runs.get(row.workflow_run_id, WorkflowRunStatus.REGISTERED.value)

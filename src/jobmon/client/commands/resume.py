@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from jobmon.core.exceptions import UsageError, WorkflowNotResumable, WorkflowRunStateError
+from jobmon.client.commands.run import how_it_ended, require_registered, run_registered
+from jobmon.core.exceptions import WorkflowRunStateError
 from jobmon.core.requester import Requester
 from jobmon.core.states import WorkflowRunStatus
-from jobmon.serializers.swarm import WorkflowMetadataResponse
 
 if TYPE_CHECKING:
     from jobmon.client.progress import RunDisplay
@@ -22,7 +22,9 @@ def resume_workflow(
     reset_running_jobs: bool = False,
     timeout: float = 180,
     seconds_until_timeout: float = 36000,
+    increase_resource: bool = True,
     force_cleanup: bool = False,
+    detach: bool = False,
     display: RunDisplay | None = None,
     requester: Requester | None = None,
 ) -> WorkflowRunResult:
@@ -32,9 +34,11 @@ def resume_workflow(
         workflow_id: a workflow that is registered completely.
         cluster_name: the cluster its tasks are for; refused when they are for another one. Empty: any.
         reset_running_jobs: end what still runs of an earlier run; false adopts what can be adopted.
-        timeout: seconds an earlier run has to hand over.
+        timeout: seconds an earlier run has to hand over, and a detached one to come up.
         seconds_until_timeout: seconds the new run may take.
+        increase_resource: tasks whose latest attempt ended for want of resources ask for more at once.
         force_cleanup: after ``timeout`` count attempts that were ordered to end as ended.
+        detach: return as soon as the run goes on in a process of its own.
         display: shows progress.
         requester: how to reach the server.
 
@@ -43,48 +47,26 @@ def resume_workflow(
         WorkflowNotResumable: an earlier run is still alive.
         WorkflowTimeoutError: it took too long.
     """
-    from jobmon.client.progress import SilentDisplay, title
-    from jobmon.client.result import WorkflowRunResult
-    from jobmon.client.run import wait_for
+    from jobmon.client.run import RunRequest
     from jobmon.core.configuration import JobmonConfig
-    from jobmon.swarm.controller import Controller, RunOptions
     from jobmon.swarm.resume import prepare_resume
 
     config = JobmonConfig()
     requester = requester or Requester.from_defaults(config)
-    metadata = _require_resumable(requester, workflow_id, cluster_name)
+    metadata = require_registered(requester, workflow_id, cluster_name)
     prepare_resume(requester, workflow_id, reset_running_jobs, timeout, force_cleanup)
-    display = display or SilentDisplay()
-    options = RunOptions(
+    request = RunRequest(
+        fail_fast=False,
         seconds_until_timeout=seconds_until_timeout,
-        heartbeat_interval=config.get_float("heartbeat", "workflow_run_interval"),
-        report_by_buffer=config.get_float("heartbeat", "report_by_buffer"),
-        adopt=not reset_running_jobs,
+        resume=True,
+        reset_running_jobs=reset_running_jobs,
+        resume_timeout=timeout,
+        was_being_run=False,
+        increase_resources=increase_resource,
+        detach=detach,
+        startup_timeout=timeout,
     )
-    controller = Controller(requester, workflow_id, options, on_progress=display.update, config=config)
-    display.start(f"{title(workflow_id, metadata.name)}: resuming")
-    try:
-        controller.start()
-        wait_for(controller, display)
-    finally:
-        display.stop()
-    return WorkflowRunResult.of_outcome(workflow_id, controller.workflow_run_id, controller.outcome())
-
-
-def _require_resumable(requester: Requester, workflow_id: int, cluster_name: str) -> WorkflowMetadataResponse:
-    path = f"/swarm/workflow/{workflow_id}/metadata"
-    metadata = requester.send("GET", path, None, WorkflowMetadataResponse)
-    if not metadata.is_bound:
-        raise WorkflowNotResumable(
-            f"Workflow {workflow_id} is not registered completely; run the script that defines it again."
-        )
-    clusters = sorted({resources.cluster_name for resources in metadata.task_resources})
-    if cluster_name and cluster_name not in clusters:
-        raise UsageError(
-            f"The tasks of workflow {workflow_id} are for cluster {', '.join(clusters)}, not for '{cluster_name}'. "
-            "Leave the cluster out, or change it in the script."
-        )
-    return metadata
+    return run_registered(requester, metadata, request, config, display, "resuming")
 
 
 def resume_workflow_from_id(
@@ -94,6 +76,7 @@ def resume_workflow_from_id(
     log: bool = True,
     timeout: float = 180,
     seconds_until_timeout: float = 36000,
+    increase_resource: bool = True,
     force_cleanup: bool = False,
     *,
     tell: Callable[[str], None] | None = None,
@@ -108,6 +91,7 @@ def resume_workflow_from_id(
         log: show progress.
         timeout: seconds an earlier run has to hand over.
         seconds_until_timeout: seconds the new run may take.
+        increase_resource: tasks whose latest attempt ended for want of resources ask for more at once.
         force_cleanup: after ``timeout`` count attempts that were ordered to end as ended.
         tell: takes the last words when every task is done.
         requester: how to reach the server.
@@ -115,8 +99,7 @@ def resume_workflow_from_id(
     Raises:
         WorkflowRunStateError: not every task is done at the end; the message says what failed and why.
     """
-    from jobmon.client.progress import choose_display, last_words
-    from jobmon.client.result import fetch_errors
+    from jobmon.client.progress import choose_display
 
     requester = requester or Requester.from_defaults()
     result = resume_workflow(
@@ -125,12 +108,12 @@ def resume_workflow_from_id(
         reset_running_jobs=reset_if_running,
         timeout=timeout,
         seconds_until_timeout=seconds_until_timeout,
+        increase_resource=increase_resource,
         force_cleanup=force_cleanup,
         display=choose_display(log),
         requester=requester,
     )
-    errors = fetch_errors(requester, workflow_id) if result.failed_task_ids else []
-    words = last_words(result, "", errors)
+    words = how_it_ended(workflow_id, result, requester)
     if result != WorkflowRunStatus.DONE.value:
         raise WorkflowRunStateError(words)
     if tell is not None:

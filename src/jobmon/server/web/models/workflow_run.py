@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import ForeignKey, Index, String
+from sqlalchemy import Boolean, ForeignKey, Index, String, false
 from sqlalchemy.orm import Mapped, mapped_column
 
 from jobmon.server.web.models.base import Base, BigId, BigPrimaryKey, Long, Timestamp
@@ -13,7 +13,8 @@ class WorkflowRun(Base):
 
     ``heartbeat_date`` is when its next sign of life is due. ``run_key`` is chosen by the client: the same key is the same
     run. ``controller`` is the JSON of the hosting process's identity. ``last_cursor`` numbers the transactions that
-    changed anything of the run; it is raised inside them.
+    changed anything of the run; it is raised inside them. ``is_draining``: it was ordered to start nothing more and to end
+    when what runs has ended.
     """
 
     __tablename__ = "workflow_run"
@@ -31,3 +32,4 @@ class WorkflowRun(Base):
     run_key: Mapped[str] = mapped_column(String(64), unique=True)
     controller: Mapped[Long]
     last_cursor: Mapped[int] = mapped_column(BigId, default=0)
+    is_draining: Mapped[bool] = mapped_column(Boolean, default=False, server_default=false())

@@ -17,15 +17,18 @@ from jobmon.serializers.swarm import (
     ResetTasksResponse,
     ResumableResponse,
     RunEventsRequest,
+    RunProgressResponse,
     RunStateResponse,
+    RunWorkflowResponse,
     SetResumeRequest,
     SyncRequest,
     SyncResponse,
+    TakeRunRequest,
     WorkflowRunRequest,
     WorkflowRunResponse,
 )
 from jobmon.server.web import dialect
-from jobmon.server.web.store import attempts, feed, resume, runs, sync
+from jobmon.server.web.store import attempts, feed, resume, run_progress, runs, sync
 from jobmon.server.web.store.ownership import require_owner
 from jobmon.server.web.wire import RequestContext, WireRouter
 
@@ -49,6 +52,31 @@ def workflow_run_create(
         return runs.run_create_if_none_alive(connection, workflow_id, message, now)
 
     return context.state.database.retrying_write(work)
+
+
+@router.route(
+    "POST", "/workflow_run/{workflow_run_id}/take", request=TakeRunRequest, response=WorkflowRunResponse
+)
+def workflow_run_take(
+    context: RequestContext, workflow_run_id: int, message: TakeRunRequest
+) -> WorkflowRunResponse:
+    """Take over a run that was created and that no controller works on yet."""
+
+    def work(connection: Connection) -> WorkflowRunResponse:
+        require_owner(connection, runs.run_workflow_id(connection, workflow_run_id), context.user)
+        return runs.run_take_if_waiting(
+            connection, workflow_run_id, message, now=dialect.utcnow(connection), actor=CONTROLLER
+        )
+
+    return context.state.database.retrying_write(work)
+
+
+@router.route("GET", "/workflow_run/{workflow_run_id}", response=RunWorkflowResponse)
+def workflow_run_read(context: RequestContext, workflow_run_id: int) -> RunWorkflowResponse:
+    """The workflow a run is of, and its status."""
+    with context.state.database.read() as connection:
+        state = runs.run_state(connection, workflow_run_id)
+        return RunWorkflowResponse(runs.run_workflow_id(connection, workflow_run_id), state.status)
 
 
 @router.route(
@@ -163,6 +191,29 @@ def workflow_stop(context: RequestContext, workflow_id: int, message: SetResumeR
     return _order_resume(context, workflow_id, message)
 
 
+@router.route("POST", "/workflow/{workflow_id}/drain", response=RunProgressResponse)
+def workflow_drain(context: RequestContext, workflow_id: int) -> RunProgressResponse:
+    """Order the alive run to start nothing more and to end when what runs has ended."""
+
+    def work(connection: Connection) -> tuple[int | None, RunProgressResponse]:
+        now = dialect.utcnow(connection)
+        require_owner(connection, workflow_id, context.user)
+        run_id = runs.run_order_drain_if_alive(connection, workflow_id, now=now, actor=f"user:{context.user}")
+        return run_id, run_progress.workflow_run_progress(connection, workflow_id, now)
+
+    run_id, answer = context.state.database.retrying_write(work)
+    if run_id is not None:
+        context.state.feed.notify([run_id])
+    return answer
+
+
+@router.route("GET", "/workflow/{workflow_id}/progress", response=RunProgressResponse)
+def workflow_progress(context: RequestContext, workflow_id: int) -> RunProgressResponse:
+    """Where a workflow and its latest run stand."""
+    with context.state.database.read() as connection:
+        return run_progress.workflow_run_progress(connection, workflow_id, dialect.utcnow(connection))
+
+
 def _order_resume(context: RequestContext, workflow_id: int, message: SetResumeRequest) -> ResumableResponse:
     cold = message.reset_running_jobs
 
@@ -236,6 +287,7 @@ def workflow_run_reset_tasks(
             connection,
             workflow_run_id,
             adopt=not message.reset_running_jobs,
+            increase_resources=message.increase_resources,
             now=dialect.utcnow(connection),
             actor=CONTROLLER,
         )

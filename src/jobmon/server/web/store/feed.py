@@ -53,6 +53,7 @@ def run_feed(connection: Connection, workflow_run_id: int, after: int, own_actor
             WorkflowRun.status,
             WorkflowRun.last_cursor,
             WorkflowRun.workflow_id,
+            WorkflowRun.is_draining,
             Workflow.max_concurrently_running,
         )
         .join(Workflow, Workflow.id == WorkflowRun.workflow_id)
@@ -90,4 +91,5 @@ def run_feed(connection: Connection, workflow_run_id: int, after: int, own_actor
             [row.num_attempts for row in changed],
         ),
         list(kill),
+        run.is_draining,
     )

@@ -13,6 +13,7 @@ from jobmon.core.exceptions import (
     NotFoundError,
     WorkflowAlreadyComplete,
     WorkflowNotResumable,
+    WorkflowRunStateError,
 )
 from jobmon.core.instance_event import InstanceEvent
 from jobmon.core.states import (
@@ -27,11 +28,20 @@ from jobmon.core.states import (
     WorkflowRunStatus,
     WorkflowStatus,
 )
-from jobmon.serializers.swarm import RunStateResponse, WorkflowRunRequest, WorkflowRunResponse
+from jobmon.serializers.swarm import (
+    RunStateResponse,
+    TakeRunRequest,
+    WorkflowRunRequest,
+    WorkflowRunResponse,
+)
 from jobmon.server.web import dialect
 from jobmon.server.web.fsm import workflow_run as fsm
 from jobmon.server.web.models import Array, Task, TaskInstance, Workflow, WorkflowHistory, WorkflowRun
 from jobmon.server.web.store.attempts import attempts_apply_events, attempts_live, runs_advance_cursor
+
+_WAITING = frozenset({WorkflowRunStatus.LINKING, WorkflowRunStatus.BOUND})
+DRAIN_EVENT = "drain"
+"""Name of the order to start nothing more in the history; it changes no state."""
 
 
 def workflow_lock(connection: Connection, workflow_id: int) -> WorkflowStatus:
@@ -78,12 +88,83 @@ def run_create_if_none_alive(
                 WorkflowRun.id == run_id
             )
         ).one()
+    next_batch_num = _next_batch_num(connection, workflow_id)
+    return WorkflowRunResponse(found.id, found.status, next_batch_num, found.last_cursor)
+
+
+def _next_batch_num(connection: Connection, workflow_id: int) -> int:
     last_batch = connection.scalar(
         select(func.max(TaskInstance.array_batch_num))
         .join(Array, Array.id == TaskInstance.array_id)
         .where(Array.workflow_id == workflow_id)
     )
-    return WorkflowRunResponse(found.id, found.status, (last_batch or 0) + 1, found.last_cursor)
+    return (last_batch or 0) + 1
+
+
+def run_take_if_waiting(
+    connection: Connection, workflow_run_id: int, message: TakeRunRequest, *, now: datetime, actor: str
+) -> WorkflowRunResponse:
+    """Have a controller take over a run that was created; the run counts as being got ready from then on.
+
+    Raises:
+        WorkflowRunStateError: another controller took it, or it is over.
+    """
+    workflow_id = run_workflow_id(connection, workflow_run_id)
+    workflow_lock(connection, workflow_id)
+    controller = msgspec.json.encode(message.controller).decode()
+    read = select(
+        WorkflowRun.status, WorkflowRun.last_cursor, WorkflowRun.run_key, WorkflowRun.controller
+    ).where(WorkflowRun.id == workflow_run_id)
+    run = connection.execute(read).one()
+    status = WorkflowRunStatus(run.status)
+    if (run.run_key, run.controller) != (message.run_key, controller):
+        if status not in _WAITING:
+            raise WorkflowRunStateError(
+                f"Workflow run {workflow_run_id} is {status.name}: a controller can take over a run only before it "
+                f"begins. Create a new one, or type: jobmon workflow resume -w {workflow_id}"
+            )
+        connection.execute(
+            update(WorkflowRun)
+            .where(WorkflowRun.id == workflow_run_id)
+            .values(
+                run_key=message.run_key,
+                controller=controller,
+                heartbeat_date=now + timedelta(seconds=message.next_report_increment),
+            )
+        )
+        for event in (WorkflowRunEvent.BIND, WorkflowRunEvent.INSTANTIATE):
+            run_apply_event(connection, workflow_run_id, event, now=now, actor=actor)
+        run = connection.execute(read).one()
+    return WorkflowRunResponse(
+        workflow_run_id, run.status, _next_batch_num(connection, workflow_id), run.last_cursor
+    )
+
+
+def run_order_drain_if_alive(
+    connection: Connection, workflow_id: int, *, now: datetime, actor: str
+) -> int | None:
+    """Order the run that is alive to start nothing more; its id, ``None`` when none is."""
+    workflow_lock(connection, workflow_id)
+    run = connection.execute(
+        select(WorkflowRun.id, WorkflowRun.is_draining).where(
+            WorkflowRun.workflow_id == workflow_id, WorkflowRun.status.in_(WORKFLOW_RUN_ALIVE)
+        )
+    ).first()
+    if run is None:
+        return None
+    if not run.is_draining:
+        connection.execute(update(WorkflowRun).where(WorkflowRun.id == run.id).values(is_draining=True))
+        connection.execute(
+            insert(WorkflowHistory).values(
+                workflow_id=workflow_id,
+                workflow_run_id=run.id,
+                cursor=runs_advance_cursor(connection, [run.id])[run.id],
+                event=DRAIN_EVENT,
+                occurred_at=now,
+                actor=actor,
+            )
+        )
+    return int(run.id)
 
 
 def _require_none_alive(connection: Connection, workflow_id: int) -> None:
@@ -209,13 +290,13 @@ def run_apply_events(
 def run_state(connection: Connection, workflow_run_id: int) -> RunStateResponse:
     """Status letters of a run and of its workflow."""
     row = connection.execute(
-        select(WorkflowRun.status, Workflow.status.label("workflow_status"))
+        select(WorkflowRun.status, Workflow.status.label("workflow_status"), WorkflowRun.is_draining)
         .join(Workflow, Workflow.id == WorkflowRun.workflow_id)
         .where(WorkflowRun.id == workflow_run_id)
     ).first()
     if row is None:
         raise NotFoundError(f"There is no workflow run {workflow_run_id}.")
-    return RunStateResponse(row.status, row.workflow_status)
+    return RunStateResponse(row.status, row.workflow_status, row.is_draining)
 
 
 def run_heartbeat_if_alive(

@@ -167,32 +167,25 @@ def _task_resources(connection: Connection, workflow_id: int) -> list[TaskResour
 def workflow_set_limit(
     connection: Connection, workflow_id: int, message: LimitRequest, *, now: datetime, actor: str
 ) -> list[int]:
-    """Set the limit of a workflow, or of its tasks of one template version; the runs that have to know.
+    """Set the limit of a workflow, or of its tasks of one template or version; the runs that have to know.
 
     Raises:
         UsageError: the limit is negative or too large.
-        NotFoundError: the workflow has no tasks of that template version.
+        NotFoundError: the workflow has no tasks of that template or version.
     """
     if not 0 <= message.max_tasks <= MAX_LIMIT:
         raise UsageError(f"A limit is a number from 0 (pause) to {MAX_LIMIT}, not {message.max_tasks}.")
     workflow_lock(connection, workflow_id)
-    version_id = message.task_template_version_id
-    if version_id is None:
+    if message.task_template_version_id is None and not message.template_name:
         connection.execute(
             update(Workflow)
             .where(Workflow.id == workflow_id)
             .values(max_concurrently_running=message.max_tasks)
         )
     else:
-        array_id = connection.scalar(
-            select(Array.id).where(
-                Array.workflow_id == workflow_id, Array.task_template_version_id == version_id
-            )
-        )
-        if array_id is None:
-            raise NotFoundError(f"Workflow {workflow_id} has no tasks of task template version {version_id}.")
+        array_ids = _arrays_of(connection, workflow_id, message)
         connection.execute(
-            update(Array).where(Array.id == array_id).values(max_concurrently_running=message.max_tasks)
+            update(Array).where(Array.id.in_(array_ids)).values(max_concurrently_running=message.max_tasks)
         )
     alive = connection.scalars(
         select(WorkflowRun.id).where(
@@ -212,3 +205,27 @@ def workflow_set_limit(
         )
     )
     return list(alive)
+
+
+def _arrays_of(connection: Connection, workflow_id: int, message: LimitRequest) -> list[int]:
+    """Arrays of a workflow that a limit is for: of a template version, of a template, or of one that is both."""
+    rows = connection.execute(
+        select(Array.id, TaskTemplateVersion.id, TaskTemplate.name)
+        .join(TaskTemplateVersion, TaskTemplateVersion.id == Array.task_template_version_id)
+        .join(TaskTemplate, TaskTemplate.id == TaskTemplateVersion.task_template_id)
+        .where(Array.workflow_id == workflow_id)
+    ).all()
+    found = [
+        array_id
+        for array_id, version_id, name in rows
+        if message.task_template_version_id in (None, version_id) and message.template_name in ("", name)
+    ]
+    if not found:
+        wanted = (
+            f"the template '{message.template_name}'"
+            if message.template_name
+            else f"task template version {message.task_template_version_id}"
+        )
+        known = ", ".join(sorted({row.name for row in rows})) or "none"
+        raise NotFoundError(f"Workflow {workflow_id} has no tasks of {wanted}. Its templates: {known}.")
+    return found

@@ -15,9 +15,9 @@ from jobmon.server.web.models import WorkflowRun
 from jobmon.server.web.store.attempts import Applied, attempts_apply_events, runs_advance_cursor
 from jobmon.server.web.store.batches import batch_queue_if_ready
 
-_RUN = select(WorkflowRun.workflow_id, WorkflowRun.status, WorkflowRun.last_cursor).where(
-    WorkflowRun.id == bindparam("run_id")
-)
+_RUN = select(
+    WorkflowRun.workflow_id, WorkflowRun.status, WorkflowRun.last_cursor, WorkflowRun.is_draining
+).where(WorkflowRun.id == bindparam("run_id"))
 MAY_QUEUE = frozenset({WorkflowRunStatus.LAUNCHED, WorkflowRunStatus.RUNNING})
 
 
@@ -46,7 +46,11 @@ def run_sync(
         )
     cursor = applied.cursors.get(workflow_run_id, run.last_cursor)
     batches = []
-    may_queue = WorkflowRunStatus(run.status) in MAY_QUEUE and _are_done(applied, message.requires_done)
+    may_queue = (
+        WorkflowRunStatus(run.status) in MAY_QUEUE
+        and not run.is_draining
+        and _are_done(applied, message.requires_done)
+    )
     if message.batches and may_queue:
         if cursor == run.last_cursor:
             cursor = runs_advance_cursor(connection, [workflow_run_id], {workflow_run_id: cursor})[
@@ -65,6 +69,7 @@ def run_sync(
         _changes(applied),
         batches,
         sorted({*applied.stop, *applied.unknown}),
+        run.is_draining,
     )
 
 

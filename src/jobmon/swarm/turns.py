@@ -1,0 +1,381 @@
+"""The turns of a controller: tell and ask the server, start what may start, until the run is over."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+
+from jobmon.core.exceptions import JobmonError, WorkflowTestError, WorkflowTimeoutError
+from jobmon.core.instance_event import InstanceEvent
+from jobmon.core.states import (
+    WORKFLOW_RUN_TERMINAL,
+    Cause,
+    TaskInstanceEvent,
+    TaskStatus,
+    WorkflowRunEvent,
+    WorkflowRunStatus,
+)
+from jobmon.distributor.local import LOCAL_ENDS, LocalAttempts
+from jobmon.serializers.swarm import (
+    BatchRequest,
+    BatchResponse,
+    SyncRequest,
+    SyncResponse,
+    TaskChanges,
+)
+from jobmon.swarm.channel import Channel
+from jobmon.swarm.gateway import Gateway
+from jobmon.swarm.outcome import RunOptions
+from jobmon.swarm.resources import ResourceRequests
+from jobmon.swarm.situation import ORDERED, Situation
+from jobmon.swarm.state import Batch, SwarmState
+
+WEDGED_SECONDS = 5.0
+REFUSED_SECONDS = 0.1
+BUSY_SECONDS = 0.1
+EVENTS_PER_SYNC = 2000
+QUEUED_PER_SYNC = 2500
+SHUTDOWN_MARGIN_SECONDS = 10.0
+STILL_RUNNING_SHOWN = 10
+
+_SETTLING = frozenset({TaskInstanceEvent.ABORT, TaskInstanceEvent.FINISH})
+
+
+class Turns:
+    """The turns of one run.
+
+    Args:
+        gateway: the server.
+        options: limits and intervals.
+        situation: what is known of the run.
+        state: the tasks.
+        resources: what attempts ask for.
+        local: the attempts that live here, by cluster.
+        next_batch_num: number of the next batch.
+        started_at: when the run began (monotonic).
+        interrupt_seconds: how long a command has to end after it was asked to.
+    """
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        options: RunOptions,
+        situation: Situation,
+        state: SwarmState,
+        resources: ResourceRequests,
+        local: dict[str, LocalAttempts],
+        next_batch_num: int,
+        started_at: float,
+        interrupt_seconds: float,
+    ) -> None:
+        self._gateway, self._options, self._situation = gateway, options, situation
+        self._state, self._resources, self._local = state, resources, local
+        self._next_batch_num = next_batch_num
+        self._started_at, self._interrupt_seconds = started_at, interrupt_seconds
+        self._reports: list[InstanceEvent] = []
+        self._settled: set[int] = set()
+        self._task_ids: dict[int, int] = {}  # of the attempts that live here
+        self._reconciled_at = time.monotonic()
+
+    async def take(self, channel: Channel) -> None:
+        """Open the clusters and take turns until the run is over; after an error, end all the same.
+
+        Raises:
+            WorkflowTimeoutError, DistributorNotAlive, WorkflowTestError: why it had to end.
+        """
+        try:
+            for local in self._local.values():
+                local.open(self._take_reports)
+            await self._drive(channel)
+        except BaseException as error:
+            await self._give_up(channel, error)
+            raise
+
+    async def _drive(self, channel: Channel) -> None:
+        """Take turns until the run is over, then say how it ended."""
+        deadline = self._started_at + self._options.seconds_until_timeout
+        last_sync = 0.0
+        while not self._should_end() and time.monotonic() < deadline:
+            self._situation.wake.clear()  # whatever happens from here on ends the sleep below
+            if self._reports and not self._is_due():
+                await self._gather_until(last_sync + BUSY_SECONDS)
+            events = self._take_reported()
+            counted_on = self._count_on_success(events)
+            try:
+                batches = await self._decide_batches(channel)
+            except BaseException:
+                self._reports[:0] = events
+                raise
+            if events or batches:
+                await self._sync(channel, events, batches, counted_on)
+                last_sync = time.monotonic()
+            else:
+                await self._situation.sleep_until(min(deadline, self._reconcile_at()))
+                if time.monotonic() >= self._reconcile_at():
+                    await self._reconcile(channel)
+            self._note_test_hook()
+        if not self._should_end():
+            self._situation.failure = self._timeout()
+        await self._finish(channel)
+
+    def _note_test_hook(self) -> None:
+        limit = self._options.fail_after_n_executions
+        finished = self._state.num_done - self._state.num_previously_done + self._state.num_failed
+        if limit is not None and finished >= limit:
+            self._situation.failure = WorkflowTestError(
+                f"{finished} tasks have finished: the run fails on purpose (fail_after_n_executions={limit})."
+            )
+
+    def _timeout(self) -> WorkflowTimeoutError:
+        return WorkflowTimeoutError(
+            f"timeout: workflow {self._gateway.workflow_id} did not end within "
+            f"{self._options.seconds_until_timeout:g} seconds. {self._names_of_running()} Resume it with "
+            "run(resume=True) and a larger seconds_until_timeout."
+        )
+
+    def _reconcile_at(self) -> float:
+        """When to compare all tasks with the server: now and then, and soon where attempts are said to live that do not."""
+        is_odd = (
+            self._state.active_total > 0
+            and not self._reports
+            and not any(x.live for x in self._local.values())
+        )
+        return self._reconciled_at + (WEDGED_SECONDS if is_odd else self._options.reconcile_seconds)
+
+    async def _reconcile(self, channel: Channel) -> None:
+        """Take the states of all tasks from the server; a guard against surprises, not a way of working."""
+        self._reconciled_at = time.monotonic()
+        pages = await channel.call(lambda: list(self._gateway.tasks()))
+        for page in pages:
+            self._state.apply(TaskChanges(page.task_ids, page.statuses, page.num_attempts))
+
+    def _take_reported(self) -> list[InstanceEvent]:
+        events, self._reports = self._reports[:EVENTS_PER_SYNC], self._reports[EVENTS_PER_SYNC:]
+        return events
+
+    def _count_on_success(self, events: Sequence[InstanceEvent]) -> list[int]:
+        """Take the successes about to be told for granted, so that what waits for them goes along in the same turn.
+
+        The server creates such a batch only if they are; its answer brings the truth about every task concerned.
+        """
+        task_ids = [
+            self._task_ids[event.task_instance_id]
+            for event in events
+            if event.event is TaskInstanceEvent.FINISH and event.task_instance_id in self._task_ids
+        ]
+        if self._situation.status in ORDERED:
+            return []
+        self._state.mark(task_ids, TaskStatus.DONE)
+        return task_ids
+
+    def _should_end(self) -> bool:
+        if self._situation.must_end:
+            return True
+        if self._reports:
+            return False
+        if self._options.fail_fast and self._state.num_failed:
+            return True
+        if self._situation.is_draining:
+            return self._state.active_total == 0
+        return self._state.is_stuck
+
+    def _is_due(self) -> bool:
+        """Whether a turn should be taken at once: slots stand empty and an end was reported, or there is much to tell."""
+        if len(self._reports) >= EVENTS_PER_SYNC:
+            return True
+        is_hungry = any(local.is_hungry for local in self._local.values())
+        return is_hungry and any(event.event is not TaskInstanceEvent.START for event in self._reports)
+
+    async def _decide_batches(self, channel: Channel) -> list[Batch]:
+        """Batches that fit what the clusters want now."""
+        if not self._state.has_ready or self._situation.is_draining:
+            return []
+        if self._resources.has_work(self._state):
+            await channel.call(lambda: self._resources.settle(self._state))
+        room = sum(max(0, local.room()) for local in self._local.values())
+        return list(self._state.take_batches(min(room, QUEUED_PER_SYNC)))
+
+    async def _sync(
+        self,
+        channel: Channel,
+        events: list[InstanceEvent],
+        batches: Sequence[Batch] = (),
+        counted_on: Sequence[int] = (),
+    ) -> None:
+        """Tell and ask; then hand the new attempts to their clusters.
+
+        Args:
+            channel: makes the call.
+            events: what to tell.
+            batches: what to ask for.
+            counted_on: tasks whose success is among the events and was taken for granted.
+        """
+        requests = [self._number(batch) for batch in batches]
+        message = SyncRequest(events, requests, list(counted_on) if requests else [])
+        try:
+            answer = await channel.call(lambda: self._gateway.sync(message))
+        except BaseException:
+            self._reports[:0] = events  # kept until they are acknowledged
+            raise
+        for event in events:
+            if event.event in LOCAL_ENDS:
+                self._task_ids.pop(event.task_instance_id, None)
+        self._state.apply(answer.tasks)
+        self._resources.note(answer.tasks)
+        self._note_cursor(answer)
+        for request, batch in zip(requests, answer.batches, strict=False):
+            self._launch(request, batch)
+        queued = {task_id for batch in answer.batches for task_id in batch.task_ids}
+        refused = [i for request in requests for i in request.task_ids if i not in queued]
+        if refused:
+            # the run was ordered to end, or somebody changed these tasks: the feed tells what they are now
+            self._state.put_back(refused)
+            await asyncio.sleep(REFUSED_SECONDS)
+        for local in self._local.values():
+            local.terminate(answer.stop)
+        self._settle_stopped(events, answer.stop)
+        self._situation.obey(answer.run_status, answer.is_draining)
+
+    def _number(self, batch: Batch) -> BatchRequest:
+        number, self._next_batch_num = self._next_batch_num, self._next_batch_num + 1
+        return BatchRequest(batch.array_id, number, batch.task_resources_id, batch.task_ids)
+
+    def _launch(self, request: BatchRequest, batch: BatchResponse) -> None:
+        row = self._resources.rows[request.task_resources_id]
+        self._state.mark(batch.task_ids, TaskStatus.INSTANTIATING)
+        self._task_ids.update(zip(batch.task_instance_ids, batch.task_ids, strict=True))
+        self._local[row.cluster_name].run(batch, row.requested_resources)
+
+    def _settle_stopped(self, events: Sequence[InstanceEvent], stopped: Sequence[int]) -> None:
+        """Attempts that were ordered to end while they ended by themselves: say, once, that they are gone.
+
+        A success needs no second word: it counts whatever was ordered.
+        """
+        settled = {event.task_instance_id for event in events if event.event in _SETTLING} | self._settled
+        live = {i for local in self._local.values() for i in local.live}
+        unsettled = [i for i in stopped if i not in live and i not in settled]
+        self._settled.update(unsettled)
+        self._reports.extend(
+            InstanceEvent(task_instance_id, TaskInstanceEvent.ABORT, cause=Cause.ORDERED)
+            for task_instance_id in unsettled
+        )
+
+    def _note_cursor(self, answer: SyncResponse) -> None:
+        self._situation.synced_cursor = answer.cursor
+        if answer.cursor_before == self._situation.cursor:
+            self._situation.cursor = answer.cursor
+
+    # -- the end ----------------------------------------------------------------------------------------
+    async def _finish(self, channel: Channel) -> None:
+        """End what still runs, tell the server how the run ended."""
+        await self._end_local(channel)
+        events = self._final_events()
+        if events:
+            answer = await channel.call(lambda: self._gateway.run_events(events))
+            self._situation.obey(answer.status)
+        if self._situation.failure is not None:
+            raise self._situation.failure
+
+    def _names_of_running(self) -> str:
+        running = [i for s in (TaskStatus.RUNNING, TaskStatus.LAUNCHED) for i in self._state.tasks_in(s)]
+        if not running:
+            return "Nothing was running."
+        shown = ", ".join(str(task_id) for task_id in running[:STILL_RUNNING_SHOWN])
+        more = ", …" if len(running) > STILL_RUNNING_SHOWN else ""
+        return f"{len(running)} tasks were still running and were stopped (task ids {shown}{more})."
+
+    def _final_events(self) -> list[WorkflowRunEvent]:
+        situation = self._situation
+        if situation.status in WORKFLOW_RUN_TERMINAL:
+            return []
+        if situation.status in ORDERED:
+            return [WorkflowRunEvent.TERMINATE]
+        if self._state.is_complete:
+            return [WorkflowRunEvent.FINISH]
+        if situation.failure is not None:
+            return [WorkflowRunEvent.FAIL]
+        if situation.is_stop_requested:
+            return [WorkflowRunEvent.STOP]
+        if situation.is_draining:  # it ends by order, as one that was stopped from elsewhere does
+            return [WorkflowRunEvent.COLD_RESUME, WorkflowRunEvent.TERMINATE]
+        return [WorkflowRunEvent.FAIL]
+
+    async def _end_local(self, channel: Channel) -> None:
+        """End every attempt on this machine and report the ends."""
+        for local in self._local.values():
+            local.terminate_all()
+        grace = self._interrupt_seconds + SHUTDOWN_MARGIN_SECONDS
+        deadline = time.monotonic() + grace
+        while any(local.live for local in self._local.values()) and time.monotonic() < deadline:
+            if self._situation.is_aborted:
+                for local in self._local.values():
+                    local.kill_all()
+                break
+            self._situation.wake.clear()
+            await self._situation.sleep_until(min(deadline, time.monotonic() + 0.5), wake_on_stop=False)
+        while self._reports:
+            if self._situation.status is WorkflowRunStatus.HOT_RESUME:
+                self._reports = [_as_lost(event) for event in self._reports]
+            await self._sync(channel, self._take_reported())
+
+    async def _give_up(self, channel: Channel, error: BaseException) -> None:
+        """After an error of our own: end what runs and tell the server, as far as that still works."""
+        for local in self._local.values():
+            local.plugin.stop()
+        events, self._reports = self._reports, []
+        try:
+            if events:
+                await asyncio.wait_for(channel.call(lambda: self._gateway.sync(SyncRequest(events))), 10)
+            if self._situation.status not in WORKFLOW_RUN_TERMINAL:
+                is_ordered = self._situation.status in ORDERED
+                final = WorkflowRunEvent.TERMINATE if is_ordered else WorkflowRunEvent.FAIL
+                await asyncio.wait_for(channel.call(lambda: self._gateway.run_events([final])), 10)
+        except (JobmonError, TimeoutError) as second:
+            error.add_note(
+                f"The server could not be told that workflow run {self._gateway.workflow_run_id} ended: {second}"
+            )
+
+    # -- reports of the clusters ------------------------------------------------------------------------
+    def _take_reports(self, events: Sequence[InstanceEvent]) -> None:
+        """Called by clusters, from their threads."""
+        loop = self._situation.loop
+        if loop is not None:
+            try:
+                loop.call_soon_threadsafe(self._add_reports, events)
+            except RuntimeError:
+                pass  # the loop closed meanwhile: the run is over
+
+    def _add_reports(self, events: Sequence[InstanceEvent]) -> None:
+        self._reports.extend(events)
+        now = time.monotonic()
+        for local in self._local.values():
+            mine = [event for event in events if event.task_instance_id in local.live]
+            if mine:
+                local.note(mine, now)
+        self._situation.wake.set()
+
+    async def _gather_until(self, when: float) -> None:
+        """Let reports gather until the time, or until a turn is due."""
+        while not self._is_due() and not self._situation.is_stop_requested:
+            remaining = when - time.monotonic()
+            if remaining <= 0:
+                return
+            if any(event.event is not TaskInstanceEvent.START for event in self._reports):
+                await asyncio.sleep(
+                    min(remaining, 0.01)
+                )  # busy: a look now and then is cheaper than one a report
+                continue
+            self._situation.wake.clear()
+            try:
+                await asyncio.wait_for(self._situation.wake.wait(), remaining)
+            except TimeoutError:
+                return
+
+
+def _as_lost(event: InstanceEvent) -> InstanceEvent:
+    """In a hot resume, attempts that end with their controller are not ended by order: their tasks run again."""
+    if event.event is TaskInstanceEvent.ABORT:
+        event.event, event.cause = TaskInstanceEvent.LOSE, Cause.INFRASTRUCTURE
+        event.description = "It ran inside a controller that handed over."
+    return event
