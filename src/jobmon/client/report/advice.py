@@ -1,0 +1,162 @@
+"""What to ask for next time, in words and as YAML: values in, values out."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from jobmon.client.report.figures import Figures, Outcome, TemplateFigures, Use
+from jobmon.core.resources import describe_memory
+
+MEMORY_FACTOR = 1.2
+RUNTIME_FACTOR = 1.3
+LEAST_MEMORY_MIB = 64
+LEAST_RUNTIME_SECONDS = 60
+CLOSE, LOOSE = 0.9, 0.5
+"""Shares of a request above which it is close to its limit, below which it is far too large."""
+_MIB_OF_GIB = 1024
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What to say about one resource of one template.
+
+    Attributes:
+        verdict: ``close``, ``loose``, ``fits`` or ``unknown``.
+        words: a sentence.
+    """
+
+    verdict: str
+    words: str
+
+
+def describe_seconds(seconds: float) -> str:
+    """A length of time for people: ``0.42 s``, ``12 s``, ``3 min 20 s``, ``2 h 05 min``, ``4 d 3 h``."""
+    if seconds < 10:
+        return f"{seconds:.2g} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s" if whole % 60 else f"{whole // 60} min"
+    if whole < 48 * 3600:
+        return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    return f"{whole // 86400} d {whole % 86400 // 3600} h"
+
+
+def recommended_memory(use: Use) -> str | None:
+    """The most that was used and a fifth more, as resources are written; ``None`` when it was not measured."""
+    if not use.peak:
+        return None
+    mib = max(LEAST_MEMORY_MIB, math.ceil(use.peak * MEMORY_FACTOR * _MIB_OF_GIB))
+    return f"{mib}M" if mib < 10 * _MIB_OF_GIB else f"{math.ceil(mib / _MIB_OF_GIB)}G"
+
+
+def recommended_runtime(use: Use) -> int | None:
+    """The longest run time and three tenths more, in seconds; ``None`` when it was not measured."""
+    return max(LEAST_RUNTIME_SECONDS, math.ceil(use.peak * RUNTIME_FACTOR)) if use.peak else None
+
+
+def memory_advice(template: TemplateFigures) -> Advice:
+    """Whether the memory asked for suits the template."""
+    use, wanted = template.memory, recommended_memory(template.memory)
+    if wanted is None:
+        return Advice("unknown", "Memory was not measured.")
+    request = use.usual_request
+    if request is None:
+        return Advice("unknown", f"No memory was asked for; {wanted} would do.")
+    killed = template.number_of(Outcome.RESOURCE)
+    if use.fullest >= 1 and killed:
+        return Advice(
+            "close",
+            f"{describe_memory(request)} was too little: attempts used up to {describe_memory(use.peak)}. Ask for "
+            f"{wanted}.",
+        )
+    if use.fullest > CLOSE:
+        return Advice("close", f"Up to {use.fullest:.0%} of the request was used. Ask for {wanted}.")
+    if use.peak < LOOSE * request and _mib(wanted) < request * _MIB_OF_GIB:
+        return Advice("loose", f"{_times(request / use.peak)} what was needed. {wanted} is enough.")
+    return Advice("fits", "Fits.")
+
+
+def runtime_advice(template: TemplateFigures) -> Advice:
+    """Whether the run time asked for suits the template."""
+    use, wanted = template.runtime, recommended_runtime(template.runtime)
+    if wanted is None:
+        return Advice("unknown", "Run time was not measured.")
+    request = use.usual_request
+    if request is None:
+        return Advice("unknown", f"No limit was asked for; {describe_seconds(wanted)} would do.")
+    if use.fullest > CLOSE:
+        return Advice(
+            "close", f"Up to {use.fullest:.0%} of the limit was used. Ask for {describe_seconds(wanted)}."
+        )
+    if use.peak < LOOSE * request and wanted < request:
+        return Advice(
+            "loose", f"{_times(request / use.peak)} what was needed. {describe_seconds(wanted)} is enough."
+        )
+    return Advice("fits", "Fits.")
+
+
+def cores_advice(template: TemplateFigures) -> Advice:
+    """Whether the cores asked for were busy."""
+    use = template.cores
+    request = use.usual_request
+    if not use.peak:
+        return Advice("unknown", "CPU time was not measured.")
+    if request is None:
+        return Advice("unknown", "No cores were asked for.")
+    wanted = max(1, math.ceil(use.peak - 0.1))
+    if request > 1 and use.peak < LOOSE * request and wanted < request:
+        return Advice("loose", f"At most {use.peak:.1f} were busy. {wanted} {_cores(wanted)} enough.")
+    if use.peak > 1.1 * request:
+        return Advice("close", f"Up to {use.peak:.1f} were busy. Ask for {wanted}.")
+    return Advice("fits", "Fits.")
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:.1f} times" if ratio < 10 else f"{ratio:.0f} times"
+
+
+def _cores(count: int) -> str:
+    return "is" if count == 1 else "are"
+
+
+def _mib(memory: str) -> int:
+    return int(memory[:-1]) * (1 if memory.endswith("M") else _MIB_OF_GIB)
+
+
+def recommended_yaml(figures: Figures) -> str:
+    """Resources for every template that was measured, as ``set_default_compute_resources_from_yaml`` reads them.
+
+    Cores stay as they were asked for; the queue is left to the cluster.
+    """
+    import yaml
+
+    content: dict[str, dict[str, dict[str, object]]] = {}
+    for template in figures.templates:
+        cores = template.cores.usual_request
+        values: dict[str, object] = {
+            "cores": math.ceil(cores) if cores else None,
+            "memory": recommended_memory(template.memory),
+            "runtime": recommended_runtime(template.runtime),
+        }
+        known = {name: value for name, value in values.items() if value is not None}
+        is_measured = "memory" in known or "runtime" in known
+        for cluster in sorted({cluster for cluster, _ in template.placed} if is_measured else ()):
+            content.setdefault(template.name, {})[cluster] = known
+    if not content:
+        return ""
+    text: str = yaml.dump({"task_template_resources": content}, Dumper=_plain_dumper(), sort_keys=False)
+    return text
+
+
+def _plain_dumper() -> type:
+    """Without anchors where two clusters are given the same."""
+    import yaml
+
+    class PlainDumper(yaml.SafeDumper):
+        def ignore_aliases(self, data: object) -> bool:
+            return True
+
+    return PlainDumper
