@@ -1,0 +1,478 @@
+"""Why a task is not running, why it runs again, why it failed for good: decided from facts that were read.
+
+Values in, values out. ``explain`` gives the reasons, the most important one first; each says what it means in words,
+with the numbers behind it and the next command to type.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from jobmon.core.exceptions import UsageError
+from jobmon.core.resources import describe_memory, scale_resources, scales_from_json
+from jobmon.core.states import (
+    BLAMELESS,
+    TASK_INSTANCE_LIVE,
+    WORKFLOW_RUN_ALIVE,
+    Cause,
+    TaskInstanceStatus,
+    TaskStatus,
+    WorkflowRunStatus,
+    WorkflowStatus,
+)
+from jobmon.serializers.explain import AttemptSummary, Reason, Why
+from jobmon.serializers.monitor import NeighbourRow
+
+CAUSE_WORDS: Mapping[str, str] = {
+    Cause.CODE: "its command failed",
+    Cause.RESOURCE: "it ran out of the resources it had asked for",
+    Cause.LAUNCH: "the cluster did not take it",
+    Cause.INFRASTRUCTURE: "it was lost with its node, its controller or the server",
+    Cause.PREEMPTED: "the cluster took its place away",
+    Cause.ORDERED: "it was ended by order",
+}
+_SUBMITTED = frozenset({TaskStatus.QUEUED, TaskStatus.INSTANTIATING, TaskStatus.LAUNCHED})
+_BEING_ORDERED = frozenset({WorkflowRunStatus.COLD_RESUME, WorkflowRunStatus.HOT_RESUME})
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """The latest run of the workflow.
+
+    ``report_by`` is when its next sign of life is due (naive UTC); a run that drains starts nothing more.
+    """
+
+    id: int
+    status: WorkflowRunStatus
+    user: str
+    status_at: datetime
+    report_by: datetime
+    is_draining: bool = False
+
+
+@dataclass(frozen=True)
+class UpstreamFacts:
+    """What the task waits for.
+
+    Attributes:
+        total, undone, failed: numbers of tasks directly upstream.
+        shown: some of them that are not done, the failed ones first.
+        blockers: tasks further up that failed for good; empty when a direct one did.
+        is_searched: whether all that is further up was looked at.
+    """
+
+    total: int = 0
+    undone: int = 0
+    failed: int = 0
+    shown: Sequence[NeighbourRow] = ()
+    blockers: Sequence[NeighbourRow] = ()
+    is_searched: bool = True
+
+
+@dataclass(frozen=True)
+class LoadFacts:
+    """What is active now, and the limits; ``slots`` is null where the cluster's record does not tell."""
+
+    workflow_limit: int
+    workflow_active: int
+    template_limit: int
+    template_active: int
+    slots: int | None = None
+    num_running: int = 0
+
+
+@dataclass(frozen=True)
+class HandFacts:
+    """What somebody last did to the task by hand, when, and the upstream task that was reset with it."""
+
+    user: str
+    at: datetime
+    is_completion: bool
+    with_upstream: NeighbourRow | None = None
+
+
+@dataclass(frozen=True)
+class TaskFacts:
+    """Everything the decision needs; moments are naive UTC.
+
+    Attributes:
+        hand: what was last done by hand, if that came after the last attempt.
+        is_registered: whether the workflow is registered completely.
+        cluster, queue, is_local: where it runs; a local cluster runs commands in the process of its controller.
+        resource_scales: JSON text.
+    """
+
+    id: int
+    name: str
+    status: TaskStatus
+    status_at: datetime
+    num_attempts: int
+    max_attempts: int
+    num_losses: int
+    workflow_id: int
+    workflow_status: WorkflowStatus
+    template_name: str
+    cluster: str
+    queue: str
+    is_local: bool
+    load: LoadFacts
+    is_registered: bool = True
+    run: RunFacts | None = None
+    upstream: UpstreamFacts = field(default_factory=UpstreamFacts)
+    attempts: Sequence[AttemptSummary] = ()
+    hand: HandFacts | None = None
+    resource_scales: str = ""
+    queue_reason: str = ""
+
+    @property
+    def counted(self) -> int:
+        """Attempts that count against the limit."""
+        return self.num_attempts - self.num_losses
+
+    @property
+    def current(self) -> AttemptSummary | None:
+        """The attempt that is live."""
+        last = self.attempts[-1] if self.attempts else None
+        return last if last is not None and TaskInstanceStatus(last.status) in TASK_INSTANCE_LIVE else None
+
+    @property
+    def last_ended(self) -> AttemptSummary | None:
+        """The latest attempt that is over."""
+        ended = [a for a in self.attempts if TaskInstanceStatus(a.status) not in TASK_INSTANCE_LIVE]
+        return ended[-1] if ended else None
+
+
+def explain(facts: TaskFacts, now: datetime) -> list[Reason]:
+    """Why a task is where it is, the most important reason first.
+
+    Args:
+        facts: what was read.
+        now: time of the database, naive UTC.
+    """
+    status = facts.status
+    if status is TaskStatus.DONE:
+        return [_done(facts)]
+    if status is TaskStatus.ERROR_FATAL:
+        return [_failed_for_good(facts)]
+    if status is TaskStatus.ERROR_RECOVERABLE:
+        sentence = "Its last attempt failed; what follows is being decided this moment."
+        return [Reason(Why.BEING_DECIDED, sentence), *_before(facts)]
+    if status is TaskStatus.RUNNING:
+        return [*_of_run(facts, now), _running(facts, now), *_before(facts)]
+    if status in _SUBMITTED:
+        return [*_of_run(facts, now), _submitted(facts, now), *_before(facts)]
+    return [*_waiting(facts, now), *_before(facts)]
+
+
+# -- over ---------------------------------------------------------------------------------------------
+def _done(facts: TaskFacts) -> Reason:
+    when = moment_words(facts.status_at)
+    hand = facts.hand
+    if hand is not None and hand.is_completion:
+        sentence = (
+            f"It was set to done by user {hand.user} at {moment_words(hand.at)}; it will not run again."
+        )
+        command = f"jobmon task update -t {facts.id} -s G  (to have it run after all)"
+        return Reason(Why.SET_DONE_BY_HAND, sentence, command=command)
+    last = facts.last_ended
+    if last is None:
+        return Reason(Why.DONE, f"It is done since {when}; it will not run again.")
+    took = "" if last.duration_seconds is None else f" after {duration_words(last.duration_seconds)}"
+    numbers = {"workflow_run_id": float(last.workflow_run_id), "num_attempts": float(len(facts.attempts))}
+    if last.duration_seconds is not None:
+        numbers["duration_seconds"] = last.duration_seconds
+    sentence = f"It was done at {when} in run {last.workflow_run_id}{took}; it will not run again."
+    return Reason(Why.DONE, sentence, numbers)
+
+
+def _failed_for_good(facts: TaskFacts) -> Reason:
+    last = facts.last_ended
+    numbers = {"counted": float(facts.counted), "max_attempts": float(facts.max_attempts)}
+    mended = f"jobmon workflow resume -w {facts.workflow_id}  (when the cause is mended)"
+    if last is None:
+        sentence = "It failed for good, and nothing is known of its attempts."
+        return Reason(Why.FAILED_FOR_GOOD, sentence, numbers, command=mended)
+    cause = _cause_words(last)
+    if last.cause in BLAMELESS and facts.counted < facts.max_attempts:
+        numbers["num_losses"] = float(facts.num_losses)
+        sentence = (
+            f"It was given up after {facts.num_losses} losses that were not its own fault, the last time because "
+            f"{cause}. Look at the node{f' {last.nodename}' if last.nodename else ''} and the cluster."
+        )
+        return Reason(Why.LOST_TOO_OFTEN, sentence, numbers, command=mended)
+    sentence = (
+        f"It failed for good: all of its attempts are used up ({facts.counted} of {facts.max_attempts}). "
+        f"The last time {cause}."
+    )
+    if last.last_lines:
+        sentence += "\n" + "\n".join(f"    {line}" for line in last.last_lines)
+    return Reason(Why.FAILED_FOR_GOOD, sentence, numbers, command=mended)
+
+
+# -- under way ----------------------------------------------------------------------------------------
+def _running(facts: TaskFacts, now: datetime) -> Reason:
+    since = max(0.0, (now - facts.status_at).total_seconds())
+    current = facts.current
+    where = f" on {current.nodename}" if current is not None and current.nodename else ""
+    run = "" if current is None else f" in run {current.workflow_run_id}"
+    sentence = (
+        f"It is running{where}{run} for {duration_words(since)} now, attempt {facts.counted} of "
+        f"{facts.max_attempts}."
+    )
+    return Reason(Why.RUNNING, sentence, {"running_seconds": since, "attempt": float(facts.counted)})
+
+
+def _submitted(facts: TaskFacts, now: datetime) -> Reason:
+    waited = max(0.0, (now - facts.status_at).total_seconds())
+    numbers = {"waited_seconds": waited}
+    if facts.is_local:
+        return _waits_for_slot(facts, numbers)
+    if facts.status is not TaskStatus.LAUNCHED:
+        sentence = f"It is being handed to cluster {facts.cluster} for {duration_words(waited)} now."
+        return Reason(Why.HANDED_OVER, sentence, numbers)
+    current = facts.current
+    job = f" as job {current.distributor_id}" if current is not None and current.distributor_id else ""
+    why = facts.queue_reason or "the cluster has told no reason yet"
+    sentence = f"It waits in queue {facts.queue} of cluster {facts.cluster}{job} for {duration_words(waited)} now; {why}."
+    return Reason(Why.IN_QUEUE, sentence, numbers)
+
+
+def _waits_for_slot(facts: TaskFacts, numbers: dict[str, float]) -> Reason:
+    load = facts.load
+    numbers["num_running"] = float(load.num_running)
+    slots = ""
+    if load.slots is not None:
+        numbers["slots"] = float(load.slots)
+        slots = f" of {load.slots}"
+    sentence = (
+        f"It waits for a free slot of cluster {facts.cluster}: {load.num_running}{slots} tasks of the workflow run "
+        "at this moment; it starts when its turn has come."
+    )
+    return Reason(Why.WAITS_FOR_SLOT, sentence, numbers)
+
+
+# -- waiting ------------------------------------------------------------------------------------------
+def _waiting(facts: TaskFacts, now: datetime) -> list[Reason]:
+    if not facts.is_registered:
+        sentence = f"Workflow {facts.workflow_id} is not registered completely: its registration was cut off or goes on."
+        return [Reason(Why.NOT_REGISTERED, sentence, command="run the script that defines it (again)")]
+    reasons = [*_of_run(facts, now), *_of_upstream(facts)]
+    if facts.status is TaskStatus.ADJUSTING_RESOURCES:
+        reasons.append(_adjusting(facts))
+    if reasons:
+        return reasons
+    return _of_limits(facts) or [_waits_for_slot(facts, {})]
+
+
+def _of_run(facts: TaskFacts, now: datetime) -> list[Reason]:
+    """What is wrong with the run, or that there is none."""
+    run, workflow_id = facts.run, facts.workflow_id
+    resume = f"jobmon workflow resume -w {workflow_id}  (or run(resume=True) in its script)"
+    if run is None:
+        sentence = f"Workflow {workflow_id} is registered and was never run."
+        return [
+            Reason(
+                Why.NEVER_RUN, sentence, command=f"jobmon workflow resume -w {workflow_id}  (or its script)"
+            )
+        ]
+    numbers = {"workflow_run_id": float(run.id)}
+    since = moment_words(run.status_at)
+    if run.status not in WORKFLOW_RUN_ALIVE:
+        how = {
+            WorkflowRunStatus.STOPPED: f"was stopped by user {run.user}",
+            WorkflowRunStatus.TERMINATED: "was ended by order",
+            WorkflowRunStatus.ABORTED: "was given up before it began",
+            WorkflowRunStatus.ERROR: "ended with tasks that failed, or by an error",
+        }.get(run.status, "is over")
+        status = facts.workflow_status.name
+        sentence = (
+            f"No run of workflow {workflow_id} ({status}) is alive: run {run.id} {how} at {since}. Nothing starts "
+            "until there is a new one."
+        )
+        return [Reason(Why.NO_RUN_ALIVE, sentence, numbers, command=resume)]
+    if run.report_by < now:
+        numbers["overdue_seconds"] = (now - run.report_by).total_seconds()
+        sentence = (
+            f"Run {run.id} of user {run.user} is {run.status.name} by its record, but its controller is "
+            f"{duration_words(numbers['overdue_seconds'])} late with its sign of life and may be dead."
+        )
+        return [Reason(Why.RUN_SILENT, sentence, numbers, command=resume)]
+    if run.status in _BEING_ORDERED:
+        sentence = f"Run {run.id} was ordered to end at {since} and starts no more tasks."
+        return [Reason(Why.RUN_ENDING, sentence, numbers, command=resume)]
+    if run.is_draining:
+        sentence = f"Run {run.id} was ordered to end when what runs has ended; it starts no more tasks."
+        return [Reason(Why.RUN_ENDING, sentence, numbers, command=resume)]
+    if run.status is WorkflowRunStatus.RUNNING:
+        return []
+    return [Reason(Why.RUN_STARTING, f"Run {run.id} of user {run.user} is just starting.", numbers)]
+
+
+def _of_upstream(facts: TaskFacts) -> list[Reason]:
+    up = facts.upstream
+    if not up.undone:
+        return []
+    numbers = {"total": float(up.total), "not_done": float(up.undone), "failed": float(up.failed)}
+    shown = list(up.shown)
+    which = f"{up.undone} of the {up.total} tasks it waits for" if up.total > 1 else "The task it waits for"
+    verb = "are" if up.total > 1 and up.undone > 1 else "is"
+    if up.failed:
+        who = f"{up.failed} of the {up.total} tasks it waits for" if up.total > 1 else "The task it waits for"
+        sentence = f"{who} failed for good, so it cannot start."
+        return [Reason(Why.UPSTREAM_FAILED, sentence, numbers, shown, f"jobmon task explain {shown[0].id}")]
+    reasons = [
+        Reason(
+            Why.UPSTREAM_NOT_DONE,
+            f"{which} {verb} not done yet.",
+            numbers,
+            shown,
+            f"jobmon task explain {shown[0].id}",
+        )
+    ]
+    if up.blockers:
+        first = up.blockers[0]
+        sentence = (
+            f"Further up, task {first.id} ({first.name}) failed for good; what waits for it cannot start."
+        )
+        reasons.insert(
+            0,
+            Reason(
+                Why.BLOCKED_FURTHER_UP,
+                sentence,
+                {"failed": float(len(up.blockers))},
+                list(up.blockers),
+                f"jobmon task explain {first.id}",
+            ),
+        )
+    elif not up.is_searched:
+        reasons[0].sentence += " (What is far up was not looked at.)"
+    return reasons
+
+
+def _of_limits(facts: TaskFacts) -> list[Reason]:
+    load, reasons = facts.load, []
+    raise_it = f"jobmon workflow concurrency -w {facts.workflow_id} -m N"
+    if load.workflow_active >= load.workflow_limit:
+        numbers = {"limit": float(load.workflow_limit), "active": float(load.workflow_active)}
+        sentence = (
+            f"The workflow is paused: its limit of tasks at once is 0 ({load.workflow_active} are active)."
+            if load.workflow_limit == 0
+            else f"The workflow's limit of tasks at once is reached: {load.workflow_active} of {load.workflow_limit}."
+        )
+        reasons.append(Reason(Why.WORKFLOW_LIMIT, sentence, numbers, command=raise_it))
+    if load.template_active >= load.template_limit:
+        numbers = {"limit": float(load.template_limit), "active": float(load.template_active)}
+        name = facts.template_name
+        sentence = (
+            f"Template '{name}' is paused: its limit of tasks at once is 0 ({load.template_active} are active)."
+            if load.template_limit == 0
+            else f"The limit of template '{name}' is reached: {load.template_active} of {load.template_limit} at once."
+        )
+        command = f"workflow.set_task_template_max_concurrency_limit('{name}', N)"
+        reasons.append(Reason(Why.TEMPLATE_LIMIT, sentence, numbers, command=command))
+    return reasons
+
+
+def _adjusting(facts: TaskFacts) -> Reason:
+    last = facts.last_ended
+    asked = {} if last is None else last.requested_resources
+    changes = resource_changes(asked, _next_resources(asked, facts.resource_scales))
+    more = f": {', '.join(changes)}" if changes else " than before"
+    return Reason(Why.ADJUSTING_RESOURCES, f"Its next attempt will ask for larger resources{more}.")
+
+
+# -- what was before ----------------------------------------------------------------------------------
+def _before(facts: TaskFacts) -> list[Reason]:
+    """Why it ran, or will run, again; nothing for the first attempt."""
+    hand, last = facts.hand, facts.last_ended
+    if hand is not None and not hand.is_completion:
+        when = moment_words(hand.at)
+        if hand.with_upstream is not None:
+            up = hand.with_upstream
+            sentence = f"It runs again because user {hand.user} reset task {up.id} ({up.name}), for which it waits, at {when}."
+            return [Reason(Why.UPSTREAM_RESET, sentence, tasks=[up])]
+        return [Reason(Why.RESET_BY_HAND, f"It was reset by user {hand.user} at {when} and runs again.")]
+    if last is None:
+        return []
+    if last.cause == Cause.ORDERED or last.status == TaskInstanceStatus.ERROR_FATAL:
+        sentence = f"Its attempt in run {last.workflow_run_id} was ended by order, so it runs again."
+        return [Reason(Why.ENDED_BY_ORDER, sentence)]
+    if last.cause in BLAMELESS:
+        numbers = {"num_losses": float(facts.num_losses)}
+        sentence = (
+            f"It runs again because {_cause_words(last)}; this is not counted as an attempt of its own."
+        )
+        return [Reason(Why.LOST_BEFORE, sentence, numbers)]
+    if last.status == TaskInstanceStatus.DONE:
+        return []
+    return [_failed_before(facts, last)]
+
+
+def _failed_before(facts: TaskFacts, last: AttemptSummary) -> Reason:
+    current = facts.current
+    number = facts.counted if current is not None and facts.num_attempts else facts.counted + 1
+    numbers = {"attempt": float(number), "max_attempts": float(facts.max_attempts)}
+    which = "This is" if current is not None else "Next is"
+    sentence = f"It runs again because {_cause_words(last)} the last time. {which} attempt {number} of {facts.max_attempts}"
+    if current is not None:
+        changes = resource_changes(last.requested_resources, current.requested_resources)
+        if changes:
+            sentence += f", which asks for {', '.join(changes)}"
+    sentence += "."
+    return Reason(Why.FAILED_BEFORE, sentence, numbers, command=f"jobmon task status -t {facts.id}")
+
+
+# -- words --------------------------------------------------------------------------------------------
+def _cause_words(attempt: AttemptSummary) -> str:
+    words = CAUSE_WORDS.get(attempt.cause, "it failed")
+    if attempt.exit_code is not None and attempt.cause == Cause.CODE:
+        code = attempt.exit_code
+        words += f" with exit code {code}" if code >= 0 else f" by signal {-code}"
+    return words
+
+
+def _next_resources(resources: Mapping[str, Any], scales_text: str) -> Mapping[str, Any]:
+    """What the next attempt asks for; what only the script knows (functions, iterators) is left as it is."""
+    try:
+        scales = scales_from_json(scales_text)
+        numeric = {name: scale for name, scale in scales.items() if isinstance(scale, int | float)}
+        return scale_resources(resources, numeric)
+    except (ValueError, UsageError):
+        return resources
+
+
+def resource_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """What differs between two requests, in words: ``memory 3 GiB instead of 2 GiB``."""
+    names = [name for name in sorted({*before, *after}) if before.get(name) != after.get(name)]
+    return [
+        f"{name} {resource_text(name, after.get(name))} instead of {resource_text(name, before.get(name))}"
+        for name in names
+    ]
+
+
+def resource_text(name: str, value: Any) -> str:
+    """A resource with its unit."""
+    if value is None:
+        return "none"
+    if name == "memory" and isinstance(value, int | float):
+        return describe_memory(value)
+    return f"{value} s" if name == "runtime" else str(value)
+
+
+def duration_words(seconds: float) -> str:
+    """A duration: ``12.3 s``, ``5 min``, ``2 h 10 min``, ``3 d 4 h``."""
+    if seconds < 100:
+        return f"{seconds:.1f} s"
+    minutes = round(seconds / 60)
+    if minutes < 120:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours < 48 else f"{hours // 24} d {hours % 24} h"
+
+
+def moment_words(moment: datetime) -> str:
+    """A moment (naive UTC) for people anywhere."""
+    return moment.replace(tzinfo=UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
