@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,11 +13,14 @@ from jobmon.client.progress import (
     LineDisplay,
     SilentDisplay,
     choose_display,
+    describe_eta,
     duration,
     last_words,
+    rough_duration,
     say,
 )
 from jobmon.client.result import WorkflowRunResult, errors_by_task
+from jobmon.serializers.monitor import EtaRow, TaskErrorRow
 from jobmon.swarm.controller import Progress, RunOutcome
 
 
@@ -58,7 +60,7 @@ def error(task_id: int, number: int = 1, **kwargs: Any) -> Any:
         "stdout": f"/logs/{task_id}.o{number}",
         "stderr": f"/logs/{task_id}.e{number}",
     }
-    return SimpleNamespace(**(values | kwargs))
+    return TaskErrorRow(**(values | kwargs))
 
 
 def test_the_display_fits_the_stream() -> None:
@@ -132,6 +134,47 @@ def test_lengths_of_time_in_words(seconds: float, text: str) -> None:
     assert duration(seconds) == text
 
 
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.2, "1 s"),
+        (7.4, "7 s"),
+        (43, "45 s"),
+        (200, "3 min 20 s"),
+        (595, "10 min"),
+        (1250, "21 min"),
+        (7800, "2 h 10 min"),
+        (3 * 3600 + 40, "3 h"),
+        (86000, "23 h 55 min"),
+        (100_000, "1 d 4 h"),
+        (86400 * 9, "9 days"),
+    ],
+)
+def test_rough_lengths_of_time_in_words(seconds: float, text: str) -> None:
+    assert rough_duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("eta", "text"),
+    [
+        (
+            EtaRow(45.9, 120.0, 7800.0, 6600.0, 9600.0, "from the mean"),
+            "45 % done, 120 tasks a minute, about 2 h 10 min left (1 h 50 min – 2 h 40 min), from the mean",
+        ),
+        (
+            EtaRow(0.0, None, None, None, None, "not known yet: no task has finished"),
+            "0 % done, not known yet: no task has finished",
+        ),
+        (EtaRow(99.9, 0.5, 4.0, 4.0, 4.1, "x"), "99 % done, 30 tasks an hour, about 4 s left, x"),
+        (EtaRow(1.0, 900.0, 0.0, 0.0, 0.0, "x"), "1 % done, 15 tasks a second, about 1 s left, x"),
+        (EtaRow(1.0, 1.0, None, None, None, "x"), "1 % done, 1 task a minute, x"),
+        (EtaRow(1.0, 1 / 120, None, None, None, "x"), "1 % done, 12 tasks a day, x"),
+    ],
+)
+def test_estimates_in_words(eta: EtaRow, text: str) -> None:
+    assert describe_eta(eta) == text
+
+
 def test_the_last_words_of_a_success_are_short() -> None:
     words = last_words(result("D", 142, before=40), "fits", [])
     assert words.splitlines() == [
@@ -150,6 +193,7 @@ def test_the_last_words_of_a_failure_say_what_and_why_and_what_next() -> None:
     assert "it broke 1" not in words
     assert "stderr: /logs/1.e2" in words
     assert "jobmon workflow status -w 12" in words
+    assert "jobmon workflow errors 12" in words
     assert "jobmon task status -t 1" in words
     assert "jobmon workflow resume -w 12" in words
 

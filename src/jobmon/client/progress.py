@@ -5,17 +5,18 @@ Everything goes to stderr. ``progress.enabled: false`` in the configuration swit
 
 from __future__ import annotations
 
-import os
+import math
 import sys
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
+from jobmon.client.failures import describe_failure
 from jobmon.core.states import WorkflowRunStatus, label
 
 if TYPE_CHECKING:
     from jobmon.client.result import WorkflowRunResult
-    from jobmon.serializers.monitor import TaskErrorRow
+    from jobmon.serializers.monitor import EtaRow, TaskErrorRow
     from jobmon.swarm.controller import Progress
 
 QUIET_SECONDS = 2.0
@@ -167,7 +168,12 @@ class BarDisplay:
 
 
 def choose_display(is_enabled: bool, stream: TextIO | None = None) -> RunDisplay:
-    """The display that fits where stderr goes."""
+    """The display that fits where stderr goes; in a notebook a bar in the output of the cell."""
+    if is_enabled and stream is None:
+        from jobmon.client.notebook import NotebookDisplay, is_notebook
+
+        if is_notebook():
+            return NotebookDisplay()
     stream = stream if stream is not None else sys.stderr
     if not is_enabled or stream is None:
         return SilentDisplay()
@@ -236,6 +242,52 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
+def rough_duration(seconds: float) -> str:
+    """About how long, in words, in steps that fit the length: ``40 s``, ``12 min``, ``2 h 10 min``, ``3 days``."""
+    if seconds < 1:
+        return "1 s"
+    if seconds < 60:
+        return f"{round(seconds) if seconds < 10 else 5 * round(seconds / 5)} s"
+    if seconds < 600:
+        seconds = 10 * round(seconds / 10)
+        return f"{seconds // 60} min" + (f" {seconds % 60} s" if seconds % 60 else "")
+    minutes = round(seconds / 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    if minutes < 24 * 60:
+        minutes = 5 * round(minutes / 5)
+        rest = f" {minutes % 60:02d} min" if minutes % 60 else ""
+        return f"{minutes // 60} h{rest}"
+    hours = round(seconds / 3600)
+    return f"{hours // 24} d {hours % 24} h" if hours < 96 else f"{round(hours / 24)} days"
+
+
+def describe_eta(eta: EtaRow) -> str:
+    """How far, how fast, how long yet, and where that comes from: ``45 % done, 120 tasks a minute, about …``."""
+    return ", ".join([*eta_words(eta), eta.how])
+
+
+def eta_words(eta: EtaRow) -> list[str]:
+    """How far, how fast, how long yet; what is not known is left out."""
+    words = [f"{math.floor(eta.percent_done)} % done"]
+    if eta.rate_per_minute is not None:
+        words.append(_rate(eta.rate_per_minute))
+    if eta.remaining_seconds is not None and eta.low_seconds is not None and eta.high_seconds is not None:
+        about = f"about {rough_duration(eta.remaining_seconds)} left"
+        low, high = rough_duration(eta.low_seconds), rough_duration(eta.high_seconds)
+        words.append(about if low == high else f"{about} ({low} – {high})")
+    return words
+
+
+def _rate(per_minute: float) -> str:
+    if per_minute >= 600:
+        return f"{per_minute / 60:.0f} tasks a second"
+    if per_minute >= 1:
+        return f"{per_minute:.0f} tasks a minute" if per_minute >= 1.5 else "1 task a minute"
+    per_hour = per_minute * 60
+    return f"{per_hour:.0f} tasks an hour" if per_hour >= 1.5 else f"{per_hour * 24:.0f} tasks a day"
+
+
 def title(workflow_id: int, name: str) -> str:
     """How a workflow is spoken of."""
     return f"workflow {workflow_id} '{name}'" if name else f"workflow {workflow_id}"
@@ -260,16 +312,14 @@ def last_words(result: WorkflowRunResult, name: str, errors: list[TaskErrorRow])
         return "\n".join([*lines, f"  look closer:  jobmon workflow status -w {result.workflow_id}"])
     shown = _latest_of_each(errors, result.failed_task_ids)
     for row in shown:
-        lines.append(f"  failed: {row.task_name} (task {row.task_id})")
-        text = (row.description or "").strip() or (row.stderr_log or "").strip()
-        lines += [f"      {line}" for line in text.splitlines()[-SHOWN_ERROR_LINES:]]
-        if row.stderr and row.stderr != os.devnull:
-            lines.append(f"      stderr: {row.stderr}")
+        headline, *rest = describe_failure(row, SHOWN_ERROR_LINES, with_resume=False).splitlines()
+        lines.append(f"  failed: {headline}")
+        lines += [f"  {line}" for line in rest]
     if result.failed_count > len(shown) > 0:
         lines.append(f"  … and {result.failed_count - len(shown)} more")
     lines.append(f"  look closer:  jobmon workflow status -w {result.workflow_id}")
-    if shown:
-        lines.append(f"                jobmon task status -t {shown[0].task_id}")
+    if result.failed_count > 1:
+        lines.append(f"                jobmon workflow errors {result.workflow_id}")
     if status == label(WorkflowRunStatus.TERMINATED):
         lines.append("  it was stopped, or taken over, from elsewhere")
     else:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from msgspec import Struct
 
 
@@ -30,6 +32,19 @@ class TaskErrorRow(Struct):
         description: what went wrong.
         stderr_log: end of the attempt's stderr.
         stdout, stderr: paths of its log files.
+        workflow_id, workflow_status: the workflow, and its status letter now.
+        task_status: status letter of the task now.
+        instance_status: status letter of the attempt.
+        cause: why the attempt did not succeed.
+        attempt_number: which attempt of its task it was since the task was last reset, from 1; 0: before that.
+        max_attempts: attempts the task may have of its own fault.
+        num_infrastructure_losses: attempts of the task that were lost through no fault of its own.
+        cluster_name: cluster of the attempt.
+        distributor_id: id the cluster gave the job.
+        nodename: host it ran on.
+        requested_resources: what it asked for.
+        next_task_instance_id: the attempt that followed; null: none (yet).
+        next_resources: what that one, or the task now, asks for.
     """
 
     task_id: int
@@ -41,12 +56,45 @@ class TaskErrorRow(Struct):
     stderr_log: str
     stdout: str
     stderr: str
+    workflow_id: int = 0
+    workflow_status: str = ""
+    task_status: str = ""
+    instance_status: str = ""
+    cause: str = ""
+    attempt_number: int = 0
+    max_attempts: int = 0
+    num_infrastructure_losses: int = 0
+    cluster_name: str = ""
+    distributor_id: str = ""
+    nodename: str = ""
+    requested_resources: dict[str, Any] = {}
+    next_task_instance_id: int | None = None
+    next_resources: dict[str, Any] = {}
 
 
 class WorkflowErrorsResponse(Struct):
     """Errors of the attempts of a workflow, newest first."""
 
     errors: list[TaskErrorRow]
+
+
+class EtaRow(Struct):
+    """How far a workflow that is being run is, and when it may be done.
+
+    Attributes:
+        percent_done: share of its tasks that are done.
+        rate_per_minute: tasks done per minute of late; null while none was.
+        remaining_seconds: estimate of the time until all are done; null while too little is known.
+        low_seconds, high_seconds: the range in which that time lies, nine times of ten or so.
+        how: where the estimate comes from, or why there is none: the end of a sentence.
+    """
+
+    percent_done: float
+    rate_per_minute: float | None
+    remaining_seconds: float | None
+    low_seconds: float | None
+    high_seconds: float | None
+    how: str
 
 
 class WorkflowStatusRow(Struct):
@@ -58,6 +106,7 @@ class WorkflowStatusRow(Struct):
         created_date: ISO text, UTC; empty while it is not registered completely.
         tasks_by_status: number of tasks by status letter.
         retries: attempts beyond the first, of all tasks together.
+        eta: when it may be done; null unless it is being run.
     """
 
     id: int
@@ -66,12 +115,63 @@ class WorkflowStatusRow(Struct):
     created_date: str
     tasks_by_status: dict[str, int]
     retries: int
+    eta: EtaRow | None = None
 
 
 class WorkflowStatusResponse(Struct):
     """Workflows, newest first."""
 
     workflows: list[WorkflowStatusRow]
+
+
+class TemplateProgressRow(Struct):
+    """How far the tasks of one template of a workflow are.
+
+    Attributes:
+        array_id, name: the array, named after its template.
+        tasks_by_status: number of its tasks by status letter.
+        mean_seconds: mean run time of its attempts that succeeded of late; null: none did.
+    """
+
+    array_id: int
+    name: str
+    tasks_by_status: dict[str, int]
+    mean_seconds: float | None = None
+
+
+class RunningTaskRow(Struct):
+    """A task whose command runs, where, and for how many seconds."""
+
+    task_id: int
+    task_name: str
+    task_instance_id: int
+    nodename: str
+    seconds: float
+
+
+class WorkflowOverviewResponse(Struct):
+    """A workflow at a glance, for people who watch it.
+
+    Attributes:
+        id, name: the workflow.
+        status: its status letter.
+        elapsed_seconds: how long its latest run has taken; null: it never ran.
+        tasks_by_status: number of tasks by status letter.
+        templates: the same for each template, in the order in which they were made.
+        eta: when it may be done; null unless it is being run.
+        failures: latest attempts that failed, newest first.
+        running: tasks that have run longest.
+    """
+
+    id: int
+    name: str
+    status: str
+    elapsed_seconds: float | None
+    tasks_by_status: dict[str, int]
+    templates: list[TemplateProgressRow]
+    eta: EtaRow | None = None
+    failures: list[TaskErrorRow] = []
+    running: list[RunningTaskRow] = []
 
 
 class TaskRow(Struct):
@@ -120,6 +220,8 @@ class AttemptRow(Struct):
         stdout, stderr: paths of its log files.
         error: what went wrong last.
         stderr_log: end of its stderr.
+        workflow_status, attempt_number, max_attempts, num_infrastructure_losses, cluster_name, requested_resources,
+        next_task_instance_id, next_resources: see :class:`TaskErrorRow`.
     """
 
     task_id: int
@@ -140,6 +242,14 @@ class AttemptRow(Struct):
     stderr: str = ""
     error: str = ""
     stderr_log: str = ""
+    workflow_status: str = ""
+    attempt_number: int = 0
+    max_attempts: int = 0
+    num_infrastructure_losses: int = 0
+    cluster_name: str = ""
+    requested_resources: dict[str, Any] = {}
+    next_task_instance_id: int | None = None
+    next_resources: dict[str, Any] = {}
 
 
 class TaskStatusResponse(Struct):
@@ -206,12 +316,16 @@ class UpdateTasksRequest(Struct):
         new_status: status letter, D (count them as done) or G (run them again, and all that waits for them).
         is_recursive: with all that waits for them, directly or not.
         is_forced: also where it might confuse a run that is alive.
+        is_only: G for these alone; refused when a task that waits for them is done or active.
+        is_trial: only check, and count what would be meant.
     """
 
     task_ids: list[int]
     new_status: str
     is_recursive: bool = False
     is_forced: bool = False
+    is_only: bool = False
+    is_trial: bool = False
 
 
 class UpdateTasksResponse(Struct):
@@ -229,7 +343,8 @@ class ResetWorkflowRequest(Struct):
 
 
 class ResetWorkflowResponse(Struct):
-    """How many tasks were reset; status letter of the workflow."""
+    """How many tasks were reset, how many will run when the workflow does; status letter of the workflow."""
 
     num_reset: int
     workflow_status: str
+    num_to_run: int = 0

@@ -7,12 +7,13 @@ from jobmon.serializers.monitor import (
     ResetWorkflowResponse,
     WorkflowErrorsResponse,
     WorkflowLogsResponse,
+    WorkflowOverviewResponse,
     WorkflowOwnerResponse,
     WorkflowStatusResponse,
     WorkflowTasksResponse,
 )
 from jobmon.server.web import dialect
-from jobmon.server.web.store import monitor, orders
+from jobmon.server.web.store import monitor, orders, overview
 from jobmon.server.web.wire import RequestContext, WireRouter
 
 router = WireRouter("/monitor")
@@ -28,7 +29,25 @@ def workflow_status(
     """How far workflows are: those named, or the latest of the users named, or of who asks."""
     users = user or ([] if workflow_id else [context.user])
     with context.state.database.read() as connection:
-        return WorkflowStatusResponse(monitor.workflows_read_status(connection, workflow_id, users, limit))
+        now = dialect.utcnow(connection)
+        return WorkflowStatusResponse(
+            monitor.workflows_read_status(connection, workflow_id, users, limit, now)
+        )
+
+
+@router.route("GET", "/workflow/{workflow_id}/overview", response=WorkflowOverviewResponse)
+def workflow_overview(
+    context: RequestContext, workflow_id: int, failures: int = 5, running: int = 5
+) -> WorkflowOverviewResponse:
+    """A workflow at a glance: its templates, the time it may need, what failed last, what runs longest."""
+    with context.state.database.read() as connection:
+        return overview.workflow_read_overview(
+            connection,
+            workflow_id,
+            num_failures=failures,
+            num_running=running,
+            now=dialect.utcnow(connection),
+        )
 
 
 @router.route("GET", "/workflow/{workflow_id}/tasks", response=WorkflowTasksResponse)

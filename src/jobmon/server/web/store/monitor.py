@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, case, func, select
+from sqlalchemy import Connection, select
 
 from jobmon.core.exceptions import NotFoundError
+from jobmon.core.states import WORKFLOW_BEING_RUN, WorkflowStatus
 from jobmon.serializers.monitor import (
     AttemptRow,
     LogRow,
@@ -30,7 +30,9 @@ from jobmon.server.web.models import (
     Workflow,
     WorkflowRun,
 )
+from jobmon.server.web.store import eta
 from jobmon.server.web.store.define import chunks
+from jobmon.server.web.store.stories import Story, tasks_read_stories
 
 MAX_ROWS = 1_000_000
 
@@ -51,9 +53,20 @@ def _iso(moment: datetime | None) -> str:
 
 # -- workflows ----------------------------------------------------------------------------------------
 def workflows_read_status(
-    connection: Connection, workflow_ids: Sequence[int], users: Sequence[str], limit: int | None
+    connection: Connection,
+    workflow_ids: Sequence[int],
+    users: Sequence[str],
+    limit: int | None,
+    now: datetime | None = None,
 ) -> list[WorkflowStatusRow]:
     """Workflows of these ids, or the latest ones run by these users, newest first.
+
+    Args:
+        connection: a transaction.
+        workflow_ids: the workflows.
+        users: users whose latest workflows are meant, where no ids are given.
+        limit: at most so many workflows of users.
+        now: time of the database, for estimates of the remaining time; null: none.
 
     Raises:
         NotFoundError: a workflow does not exist; the message names it.
@@ -66,19 +79,18 @@ def workflows_read_status(
         .where(Workflow.id.in_(ids))
         .order_by(Workflow.id.desc())
     ).all()
-    counts: dict[int, dict[str, int]] = defaultdict(dict)
-    retries: dict[int, int] = defaultdict(int)
-    again = case((Task.num_attempts > 1, Task.num_attempts - 1), else_=0)
-    for workflow_id, status, count, retried in connection.execute(
-        select(Task.workflow_id, Task.status, func.count(), func.sum(again))
-        .where(Task.workflow_id.in_(ids))
-        .group_by(Task.workflow_id, Task.status)
-    ):
-        counts[workflow_id][status] = count
-        retries[workflow_id] += int(retried)
+    counts = eta.workflows_count_tasks(connection, ids)
     return [
         WorkflowStatusRow(
-            row.id, row.name or "", row.status, _iso(row.created_date), counts[row.id], retries[row.id]
+            row.id,
+            row.name or "",
+            row.status,
+            _iso(row.created_date),
+            eta.sum_by_status(counts[row.id].values()),
+            sum(array.retries for array in counts[row.id].values()),
+            eta.workflow_read_eta(connection, row.id, counts[row.id], now)
+            if now is not None and WorkflowStatus(row.status) in WORKFLOW_BEING_RUN
+            else None,
         )
         for row in workflows
     ]
@@ -153,26 +165,66 @@ def workflow_read_errors(
     """Errors of the attempts of a workflow, or of one task of it, newest first."""
     require_workflow(connection, workflow_id)
     statement = (
-        select(
-            Task.id,
-            Task.name,
-            TaskInstance.id,
-            TaskInstanceErrorLog.id,
-            TaskInstanceErrorLog.error_time,
-            TaskInstanceErrorLog.description,
-            TaskInstance.stderr_log,
-            TaskInstance.stdout,
-            TaskInstance.stderr,
-        )
-        .select_from(TaskInstanceErrorLog)
+        select(TaskInstanceErrorLog.id)
         .join(TaskInstance, TaskInstance.id == TaskInstanceErrorLog.task_instance_id)
         .join(Task, Task.id == TaskInstance.task_id)
         .where(Task.workflow_id == workflow_id)
     )
     if task_id is not None:
         statement = statement.where(Task.id == task_id)
-    rows = connection.execute(statement.order_by(TaskInstanceErrorLog.id.desc()).limit(_bounded(limit)))
-    return [TaskErrorRow(*row[:4], _iso(row[4]), row[5], *(text or "" for text in row[6:])) for row in rows]
+    statement = statement.order_by(TaskInstanceErrorLog.id.desc()).limit(_bounded(limit))
+    ids = list(connection.scalars(statement))  # sorted without their texts, which may be long
+    rows: list[Any] = []
+    for part in chunks(ids):
+        found = connection.execute(_ERRORS.where(TaskInstanceErrorLog.id.in_(part)))
+        rows += sorted(found, key=lambda row: -row[3])
+    return error_rows(connection, rows)
+
+
+def attempts_read_errors(connection: Connection, task_instance_ids: Sequence[int]) -> list[TaskErrorRow]:
+    """Errors of attempts, newest first."""
+    rows: list[Any] = []
+    for part in chunks(sorted(set(task_instance_ids))):
+        rows += connection.execute(_ERRORS.where(TaskInstance.id.in_(part))).all()
+    return error_rows(connection, sorted(rows, key=lambda row: -row[3]))
+
+
+_ERRORS = (
+    select(
+        Task.id,
+        Task.name,
+        TaskInstance.id,
+        TaskInstanceErrorLog.id,
+        TaskInstanceErrorLog.error_time,
+        TaskInstanceErrorLog.description,
+        TaskInstance.stderr_log,
+        TaskInstance.stdout,
+        TaskInstance.stderr,
+    )
+    .select_from(TaskInstanceErrorLog)
+    .join(TaskInstance, TaskInstance.id == TaskInstanceErrorLog.task_instance_id)
+    .join(Task, Task.id == TaskInstance.task_id)
+)
+
+
+def error_rows(connection: Connection, rows: Sequence[Any]) -> list[TaskErrorRow]:
+    """What was read of errors, with the stories of their attempts."""
+    stories = tasks_read_stories(connection, [row[0] for row in rows])
+    return [
+        TaskErrorRow(
+            task_id=row[0],
+            task_name=row[1],
+            task_instance_id=row[2],
+            task_instance_error_log_id=row[3],
+            error_time=_iso(row[4]),
+            description=row[5],
+            stderr_log=row[6] or "",
+            stdout=row[7] or "",
+            stderr=row[8] or "",
+            **stories[row[2]].as_fields(),
+        )
+        for row in rows
+    ]
 
 
 # -- tasks --------------------------------------------------------------------------------------------
@@ -212,12 +264,17 @@ def tasks_read_status(connection: Connection, message: TaskStatusRequest) -> lis
         if message.statuses:
             statement = statement.where(Task.status.in_(message.statuses))
         statement = statement.order_by(Task.id, TaskInstance.id).limit(limit - len(rows))
-        rows += [_attempt(row) for row in connection.execute(statement)]
+        found = connection.execute(statement).all()
+        stories = tasks_read_stories(connection, [row[0] for row in found])
+        rows += [_attempt(row, stories.get(row[4])) for row in found]
     _add_errors(connection, rows)
     return rows
 
 
-def _attempt(row: Any) -> AttemptRow:
+def _attempt(row: Any, story: Story | None) -> AttemptRow:
+    more: dict[str, Any] = {}
+    if story is not None:
+        more = {name: getattr(story, name) for name in _STORY_OF_ATTEMPT}
     return AttemptRow(
         task_id=row[0],
         task_name=row[1],
@@ -236,7 +293,20 @@ def _attempt(row: Any) -> AttemptRow:
         stdout=row[14] or "",
         stderr=row[15] or "",
         stderr_log=row[16] or "",
+        **more,
     )
+
+
+_STORY_OF_ATTEMPT = (
+    "workflow_status",
+    "attempt_number",
+    "max_attempts",
+    "num_infrastructure_losses",
+    "cluster_name",
+    "requested_resources",
+    "next_task_instance_id",
+    "next_resources",
+)
 
 
 def _add_errors(connection: Connection, rows: Sequence[AttemptRow]) -> None:
