@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from recording import RecordingRequester
 
+from jobmon.client.array import Array
 from jobmon.client.defaults import DEFAULT_CLUSTER_NAME
+from jobmon.client.node import Node
+from jobmon.client.task import Task
 from jobmon.client.task_template import TaskTemplate
 from jobmon.client.tool import Tool
 
@@ -185,3 +193,176 @@ def test_keys_missing_from_yaml(tool: Tool, template: TaskTemplate, tmp_path: Pa
 def test_templates_must_exist_before_yaml_sets_them(tool: Tool, yaml_file: str) -> None:
     with pytest.raises(ValueError, match="no task templates"):
         tool.set_default_compute_resources_from_yaml("dummy", yaml_file, set_task_templates=True)
+
+
+# -- every level against every other --------------------------------------------------------------
+LEVELS = ("tool", "workflow", "template", "array", "task")
+SOME = st.dictionaries(st.sampled_from("abc"), st.integers(1, 9), max_size=2)
+SAYS = st.fixed_dictionaries(
+    {
+        "cluster": st.sampled_from(["", "", "dummy", "sequential"]),
+        "resources": SOME,
+        "scales": SOME,
+        "attempts": st.sampled_from([None, 0, 1, 5]),
+    }
+)
+
+
+def cascade_of(tool: Tool, template: TaskTemplate, said: dict[str, dict[str, Any]]) -> Task:
+    """A task for which every level said something, by another setter on each."""
+    for cluster in ("dummy", "sequential", "multiprocess"):
+        tool.set_default_compute_resources_from_dict(cluster, said["tool"]["resources"])
+        tool.set_default_resource_scales_from_dict(cluster, said["tool"]["scales"])
+        template.set_default_compute_resources_from_dict(cluster, {})
+        template.update_default_compute_resources(cluster, **said["template"]["resources"])
+        template.set_default_resource_scales_from_dict(cluster, said["template"]["scales"])
+    tool.set_default_cluster_name(said["tool"]["cluster"])
+    template.default_cluster_name = said["template"]["cluster"]
+    tool.active_tool_version.default_max_attempts = template.default_max_attempts = None
+    tool.set_default_max_attempts(said["tool"]["attempts"])
+    template.set_default_max_attempts(said["template"]["attempts"])
+    workflow = tool.create_workflow(default_max_attempts=said["workflow"]["attempts"])
+    for cluster in ("dummy", "sequential", "multiprocess"):
+        workflow.update_default_compute_resources(cluster, **said["workflow"]["resources"])
+        workflow.update_default_resource_scales(cluster, **said["workflow"]["scales"])
+    if said["workflow"]["cluster"]:
+        workflow.set_default_cluster_name(said["workflow"]["cluster"])
+    array = Array(
+        template.active_task_template_version,
+        {"data": 1},
+        {"exe": "x"},
+        said["array"]["cluster"],
+        compute_resources=said["array"]["resources"],
+        resource_scales=said["array"]["scales"],
+        max_attempts=said["array"]["attempts"],
+    )
+    own = said["task"]
+    task = Task(
+        Node(template.active_task_template_version, {"country": "Chile"}),
+        {"data": 1},
+        {"exe": "x"},
+        cluster_name="" if said["array"]["cluster"] else own["cluster"],
+        compute_resources=own["resources"],
+        resource_scales=own["scales"],
+        max_attempts=own["attempts"],
+    )
+    array.add_task(task)
+    return workflow.add_task(task)
+
+
+def strongest(said: dict[str, dict[str, Any]], what: str, default: Any) -> Any:
+    return next((said[level][what] for level in reversed(LEVELS) if said[level][what]), default)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
+@given(st.fixed_dictionaries(dict.fromkeys(LEVELS, SAYS)))
+def test_the_cascade_whoever_says_what(
+    tool: Tool, template: TaskTemplate, said: dict[str, dict[str, Any]]
+) -> None:
+    task = cascade_of(tool, template, said)
+    if said["array"]["cluster"]:
+        said["task"]["cluster"] = ""
+    assert task.cluster_name == strongest(said, "cluster", "multiprocess")
+    assert task.max_attempts == strongest(said, "attempts", 3)
+    resources: dict[str, int] = {}
+    scales: dict[str, int] = {}
+    for level in LEVELS:
+        resources.update(said[level]["resources"])
+        scales.update(said[level]["scales"])
+    assert task.compute_resources == resources
+    assert task.resource_scales == (scales or {"memory": 0.5, "runtime": 0.5})
+
+
+@pytest.mark.parametrize(("weak", "strong"), list(itertools.combinations(LEVELS, 2)))
+def test_of_two_levels_the_one_nearer_to_the_task_decides(
+    tool: Tool, template: TaskTemplate, weak: str, strong: str
+) -> None:
+    def says(cluster: str, number: int, own: str) -> dict[str, Any]:
+        return {"cluster": cluster, "resources": {"a": number, own: number}, "scales": {"a": number, own: number},
+                "attempts": number}  # fmt: skip
+
+    nothing = {"cluster": "", "resources": {}, "scales": {}, "attempts": None}
+    said: dict[str, dict[str, Any]] = dict.fromkeys(LEVELS, nothing)
+    said[weak], said[strong] = says("dummy", 4, "b"), says("sequential", 5, "c")
+    if (weak, strong) == ("array", "task"):  # an array and its tasks run on one cluster
+        said[strong] = says("dummy", 5, "c")
+    task = cascade_of(tool, template, said)
+    assert task.cluster_name == said[strong]["cluster"]
+    assert task.compute_resources == task.resource_scales == {"a": 5, "b": 4, "c": 5}
+    assert task.max_attempts == 5
+
+
+def test_resources_of_another_cluster_do_not_count(tool: Tool, template: TaskTemplate) -> None:
+    template.set_default_compute_resources_from_dict("slurm", {"memory": 9})
+    template.set_default_compute_resources_from_dict("dummy", {"memory": 1})
+    assert template.create_task(**NODE).compute_resources == {"memory": 1}
+    assert template.create_task(**NODE, cluster_name="slurm").compute_resources == {"memory": 9}
+
+
+def test_changes_between_bind_and_run_count(
+    tool: Tool, template: TaskTemplate, requester: RecordingRequester
+) -> None:
+    workflow = tool.create_workflow(default_cluster_name="dummy")
+    (task,) = template.create_tasks(country=["Chile"], data=1, exe="x")
+    workflow.add_task(task)
+    workflow.bind()
+    changes: list[Callable[[], Any]] = [
+        lambda: template.update_default_compute_resources("dummy", cores=2),
+        lambda: workflow.update_default_compute_resources("dummy", memory=2),
+        lambda: task.update_compute_resources(cores=3),
+        lambda: task.update_resource_scales(cores=3),
+        lambda: template.default_compute_resources_set["dummy"].update(cores=4, gpus=1),
+        lambda: template.set_default_max_attempts(7),
+        lambda: workflow.set_default_max_attempts(8),
+        lambda: setattr(template, "default_cluster_name", "sequential"),
+    ]
+    for change in changes:
+        before = requester.sent["TasksRequest"]
+        workflow.bind()
+        assert requester.sent["TasksRequest"] == before
+        change()
+        workflow.bind()
+        assert requester.sent["TasksRequest"] == before + 1
+
+
+def test_a_workflow_prefers_its_own_section_of_a_file(tool: Tool, tmp_path: Path) -> None:
+    path = tmp_path / "resources.yaml"
+    path.write_text(
+        "workflow_resources: {dummy: {memory: 3G}}\nworkflow_scales: {dummy: {memory: 0.3}}\n" + YAML
+    )
+    workflow = tool.create_workflow()
+    workflow.set_default_compute_resources_from_yaml("dummy", str(path))
+    workflow.set_default_resource_scales_from_yaml("dummy", str(path))
+    assert workflow.default_compute_resources_set == {"dummy": {"memory": "3G"}}
+    assert workflow.default_resource_scales_set == {"dummy": {"memory": 0.3}}
+    path.write_text("tool_scales: {dummy: {memory: 0.1}}")
+    workflow.set_default_resource_scales_from_yaml("dummy", str(path))
+    assert workflow.default_resource_scales_set == {"dummy": {"memory": 0.1}}
+    with pytest.raises(KeyError, match="no 'workflow_resources' and no 'tool_resources'"):
+        workflow.set_default_compute_resources_from_yaml("dummy", str(path))
+
+
+def test_a_file_changes_a_task_only_on_its_cluster(template: TaskTemplate, yaml_file: str) -> None:
+    task = template.create_task(**NODE, compute_resources={"memory": 1, "cores": 7})
+    task.set_compute_resources_from_yaml("dummy", yaml_file)
+    assert task.compute_resources == {"memory": "2G", "cores": 7}
+    with pytest.raises(KeyError, match="on slurm"):
+        task.set_compute_resources_from_yaml("slurm", yaml_file)
+
+
+def test_resources_without_a_cluster_are_refused(tool: Tool) -> None:
+    for given_defaults in (
+        {"default_compute_resources": {"memory": 1}},
+        {"default_resource_scales": {"memory": 1}},
+    ):
+        with pytest.raises(ValueError, match="default_cluster_name"):
+            tool.get_task_template("bare", "true", **given_defaults)  # type: ignore[arg-type]
+
+
+def test_numbers_as_r_writes_them(tool: Tool, template: TaskTemplate) -> None:
+    task = template.create_task(**NODE, max_attempts=4.0)  # type: ignore[arg-type]
+    assert (task.max_attempts, type(task.max_attempts)) == (4, int)
+    workflow = tool.create_workflow(max_concurrently_running=10.0)  # type: ignore[arg-type]
+    assert (workflow.max_concurrently_running, type(workflow.max_concurrently_running)) == (10, int)
+    with pytest.raises(ValueError, match="max_concurrently_running"):
+        tool.create_workflow(max_concurrently_running=1.5)  # type: ignore[arg-type]

@@ -159,7 +159,7 @@ def test_full_reset(done: Scene) -> None:
 
 def test_partial_reset_keeps_what_is_done(half: Scene) -> None:
     answer = reset(half, is_partial=True)
-    assert (answer.num_reset, answer.workflow_status) == (1, "G")
+    assert (answer.num_reset, answer.num_to_run, answer.workflow_status) == (1, 2, "G")
     assert half.statuses() == "DDGG"
     assert half.rows("SELECT num_attempts FROM task ORDER BY id") == [(1,), (1,), (0,), (0,)]
 

@@ -4,6 +4,18 @@ Objects live in memory until ``Workflow.bind()`` registers them. Imports core an
 (:mod:`jobmon.swarm`) is imported when a workflow is run. Start reading at :mod:`jobmon.client.api`.
 """
 
-from jobmon.core import __version__
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from jobmon.core import __version__
 
 __all__ = ["__version__"]
+
+
+def __getattr__(name: str) -> str:
+    """The version, looked up when it is asked for."""
+    if name != "__version__":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from jobmon.core import __version__
+
+    return __version__

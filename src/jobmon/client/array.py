@@ -7,7 +7,7 @@ from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from jobmon.client.attributes import Attributes
-from jobmon.client.defaults import NO_SETTINGS, Cascade, ComputeResources, Settings
+from jobmon.client.defaults import NO_SETTINGS, Cascade, ComputeResources, Settings, whole_number
 from jobmon.client.node import Node
 from jobmon.client.task import Task, check_template_args, connect
 from jobmon.client.task_template_version import TaskTemplateVersion, arg_text
@@ -304,12 +304,13 @@ def check_limit(max_concurrently_running: int) -> int:
         ValueError: it is negative, not a whole number or too large for the database.
     """
     largest = MaxConcurrentlyRunning.MAXCONCURRENTLYRUNNING
-    if not isinstance(max_concurrently_running, int) or not 0 <= max_concurrently_running <= largest:
+    number = whole_number(max_concurrently_running)
+    if number is None or not 0 <= number <= largest:
         raise ValueError(
             f"max_concurrently_running must be a whole number from 0 to {largest}, not "
             f"{max_concurrently_running!r}."
         )
-    return max_concurrently_running
+    return number
 
 
 def _texts(name: str, values: Any, array_name: str) -> list[str]:

@@ -2,15 +2,26 @@
 
 The cascade
 -----------
-From weak to strong, for resources and for their scales name by name, for the cluster and the limit of
-attempts as a whole::
+From weak to strong::
 
     tool version  <  workflow  <  task template  <  array (create_tasks)  <  task
 
-A workflow takes over its tool version's defaults when it is created. When nobody names a cluster it is
-``multiprocess``; when nobody gives scales they are +50 % memory and +50 % run time; when nobody limits
-attempts there are 3. :class:`Settings` is what an array or a task says itself, :class:`ResourceDefaults`
-what the levels above them say; :mod:`jobmon.client.task` puts them together.
+- Resources and scales are merged name by name: the strongest level that names ``memory`` says how much. The three
+  weak levels keep them by cluster, and only those of the cluster the task runs on count; an array and a task give
+  theirs for whichever cluster that is.
+- Cluster, limit of attempts, fallback queues and ``compute_resources_callable`` are taken as a whole from the
+  strongest level that says something. What the callable gives is laid over everything else.
+- When nobody names a cluster it is ``multiprocess``; when nobody gives scales they are +50 % memory and +50 % run
+  time; when nobody limits attempts there are 3.
+
+A workflow takes over its tool version's defaults when it is created: what is changed in the tool later is for
+workflows to come. Changes of a workflow, a template or a task count until the workflow is run. ``set_…`` replaces what
+there is for a cluster, ``update_…`` changes only what it names; both exist with a dictionary and with a YAML file
+(:mod:`jobmon.client.yaml_file`). In a dictionary or a file the first cluster that is named becomes the default cluster
+of a tool or a workflow that has none, and always that of a template.
+
+:class:`Settings` is what an array or a task says itself, :class:`ResourceDefaults` what the levels above them say;
+:class:`Cascade` puts them together.
 """
 
 from __future__ import annotations
@@ -66,9 +77,17 @@ def check_max_attempts(max_attempts: int | None) -> int | None:
     """
     if not max_attempts:
         return None
-    if not isinstance(max_attempts, int) or max_attempts < 0:
+    number = whole_number(max_attempts)
+    if number is None or number < 0:
         raise ValueError(f"max_attempts must be a whole number of at least 1, not {max_attempts!r}.")
-    return max_attempts
+    return number
+
+
+def whole_number(value: Any) -> int | None:
+    """A whole number, also when it is written as 3.0, as every number in R is; ``None`` for anything else."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +191,15 @@ class ResourceDefaults:
 
     def _changed(self) -> None:
         """Called when a default changed."""
+
+    def snapshot(self) -> tuple[Any, ...]:
+        """All defaults as they are now, to see later whether they changed, be it by a setter or in place."""
+        return (
+            self.default_cluster_name,
+            self.default_max_attempts,
+            copy.deepcopy(self.default_compute_resources_set),
+            {name: dict(scales) for name, scales in self.default_resource_scales_set.items()},
+        )
 
     def set_default_cluster_name(self, cluster_name: str) -> None:
         """Run on this cluster what does not name one itself."""

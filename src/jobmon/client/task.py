@@ -29,6 +29,7 @@ from jobmon.serializers.define import AttributesRequest, AttributesResponse
 
 if TYPE_CHECKING:
     from jobmon.client.array import Array
+    from jobmon.client.commands.explain import TaskExplanation
     from jobmon.client.task_resources import TaskResources
     from jobmon.client.workflow import Workflow
     from jobmon.core.requester import Requester
@@ -243,6 +244,12 @@ class Task:
         parts = [version.task_template.template_name, *(f"{arg}-{value}" for arg, value in pairs)]
         name = _ILLEGAL.sub("_", "_".join(parts))
         return (f"_{name}" if name[0].isdigit() else name)[:DEFAULT_NAME_CHARACTERS]
+
+    @name.setter
+    def name(self, name: str) -> None:
+        self.is_valid_job_name(name)
+        self._name = name
+        self._changed()
 
     @property
     def task_hash(self) -> str:
@@ -512,6 +519,16 @@ class Task:
         return errors_by_task(fetch_errors(self._requester, workflow_id, task_id=self._task_id)).get(
             self._task_id
         )
+
+    def explain(self) -> TaskExplanation:
+        """Why it is not running yet, why it runs again, or why it failed; print it.
+
+        Raises:
+            AttributeError: its workflow is not bound yet.
+        """
+        from jobmon.client.commands.explain import explain_task
+
+        return explain_task(self.task_id, self._requester)
 
     def resource_usage(self) -> dict[str, Any]:
         """What its last attempt used.

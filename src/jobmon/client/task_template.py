@@ -104,6 +104,30 @@ class TaskTemplate(ResourceDefaults):
     def __repr__(self) -> str:
         return f"TaskTemplate('{self.template_name}')"
 
+    # -- what was used --------------------------------------------------------------------------------
+    def resource_usage(
+        self,
+        workflows: Iterable[int] | None = None,
+        node_args: Mapping[str, Any] | None = None,
+        ci: float | str | None = None,
+    ) -> dict[str, Any] | None:
+        """What the tasks of the active version used; ``None`` while no attempt has ended.
+
+        The values are those of :func:`jobmon.client.status_commands.task_template_resources`.
+
+        Args:
+            workflows: only in these workflows (ids).
+            node_args: only tasks with these node args: a value, or a list of values, for each.
+            ci: confidence level of the interval of the mean: ``0.95`` or ``"95%"``.
+
+        Raises:
+            RuntimeError: the template is not registered.
+            UsageError: the template has no such node arg, or the confidence level is none.
+        """
+        from jobmon.client.commands.resources import task_template_resources
+
+        return task_template_resources(self._version_to_use().id, workflows, node_args, ci, self.requester)
+
     # -- versions -----------------------------------------------------------------------------------
     @property
     def task_template_versions(self) -> list[TaskTemplateVersion]:

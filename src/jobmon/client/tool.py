@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from jobmon.client.attributes import Attributes
+from jobmon.client.defaults import whole_number
 from jobmon.client.task_template import TaskTemplate
 from jobmon.client.tool_version import ToolVersion
 from jobmon.client.workflow import Workflow
@@ -49,9 +50,10 @@ class Tool:
         name: its name; the same name is the same tool.
         active_tool_version_id: the version to use, or ``"latest"``.
         requester: how to reach the server.
-        default_cluster_name, default_compute_resources_set, default_resource_scales_set,
-        default_max_attempts:
-            defaults of the active version; resources and scales are given by cluster.
+        default_cluster_name: default of the active version.
+        default_compute_resources_set: the same, by cluster.
+        default_resource_scales_set: the same, by cluster.
+        default_max_attempts: the same.
 
     Attributes:
         name: its name.
@@ -113,7 +115,8 @@ class Tool:
             ValueError: the tool has no such version.
         """
         by_id = {str(version.id): version for version in self.tool_versions}
-        wanted = str(max(map(int, by_id)) if tool_version_id == "latest" else tool_version_id)
+        number = max(map(int, by_id)) if tool_version_id == "latest" else whole_number(tool_version_id)
+        wanted = str(tool_version_id if number is None else number)
         if wanted not in by_id:
             raise ValueError(
                 f"Tool '{self.name}' has no version {tool_version_id}. Versions: {', '.join(by_id)}."

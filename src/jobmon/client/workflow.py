@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import uuid
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -22,9 +23,11 @@ from jobmon.client.defaults import ResourceDefaults
 from jobmon.client.progress import BindDisplay
 from jobmon.client.result import WorkflowRunResult, errors_by_task, fetch_errors
 from jobmon.client.task import Task
+from jobmon.client.workflow_run import DistributorContext
+from jobmon.client.yaml_file import first_key
 from jobmon.core.cluster import Cluster
 from jobmon.core.configuration import JobmonConfig
-from jobmon.core.constants import MaxConcurrentlyRunning
+from jobmon.core.constants import PLAN_VARIABLE, MaxConcurrentlyRunning
 from jobmon.core.exceptions import DuplicateNodeArgsError, WorkflowAlreadyComplete, WorkflowAlreadyExists
 from jobmon.core.hashing import hash_parts
 from jobmon.core.requester import Requester
@@ -33,7 +36,10 @@ from jobmon.serializers.define import AttributesRequest, AttributesResponse, Wor
 from jobmon.serializers.swarm import LimitRequest, LimitResponse
 
 if TYPE_CHECKING:
+    from jobmon.client.plan import Plan
     from jobmon.client.tool_version import ToolVersion
+
+__all__ = ["DistributorContext", "Workflow"]
 
 logger = logging.getLogger(__name__)
 
@@ -78,6 +84,7 @@ class Workflow(ResourceDefaults):
     ) -> None:
         super().__init__(tool_version.default_cluster_name, tool_version.default_max_attempts)
         self._is_current = False
+        self._bound_defaults: list[tuple[Any, ...]] = []
         self._workflow_id: int | None = None
         self._dag_id: int | None = None
         if len(name) > NAME_CHARACTERS:
@@ -100,6 +107,8 @@ class Workflow(ResourceDefaults):
         self._requests: Requests = {}
         self._num_previously_completed = 0
         self._num_newly_completed = 0
+        self._fail_after_n_executions: int | None = None
+        self._last_result: WorkflowRunResult | None = None
         self.take_defaults(
             tool_version.default_compute_resources_set, tool_version.default_resource_scales_set
         )
@@ -153,6 +162,12 @@ class Workflow(ResourceDefaults):
 
     def __repr__(self) -> str:
         return f"Workflow(workflow_args='{self.workflow_args}', name='{self.name}', {len(self.tasks)} tasks)"
+
+    def _repr_html_(self) -> str:
+        """The workflow as notebooks show it."""
+        from jobmon.client.notebook import workflow_html
+
+        return workflow_html(self)
 
     def _changed(self) -> None:
         self._is_current = False
@@ -248,7 +263,7 @@ class Workflow(ResourceDefaults):
         for array in arrays:
             array.max_concurrently_running = check_limit(limit)
             if self._workflow_id is not None:
-                message = LimitRequest(limit, array.task_template_version.id)
+                message = LimitRequest(array.max_concurrently_running, array.task_template_version.id)
                 self.requester.send(
                     "PUT", f"/swarm/workflow/{self._workflow_id}/limit", message, LimitResponse
                 )
@@ -280,23 +295,23 @@ class Workflow(ResourceDefaults):
         super().set_default_resource_scales_from_dict(cluster_name, dictionary)
 
     def set_default_compute_resources_from_yaml(self, cluster_name: str, yaml_file: str) -> None:
-        """Read default resources by cluster from ``tool_resources`` of a YAML file.
+        """Read default resources by cluster from a YAML file: ``workflow_resources``, else ``tool_resources``.
 
         Raises:
-            KeyError: the file has no such key.
+            KeyError: the file has neither of these keys.
             ValueError: the file is malformed.
         """
-        self.take_resources_from_yaml(yaml_file, "tool_resources")
+        self.take_resources_from_yaml(yaml_file, first_key(yaml_file, "workflow_resources", "tool_resources"))
         self.set_default_cluster_name(cluster_name)
 
     def set_default_resource_scales_from_yaml(self, cluster_name: str, yaml_file: str) -> None:
-        """Read default scales by cluster from ``tool_scales`` of a YAML file.
+        """Read default scales by cluster from a YAML file: ``workflow_scales``, else ``tool_scales``.
 
         Raises:
-            KeyError: the file has no such key.
-            ValueError: the file is malformed.
+            KeyError: the file has neither of these keys.
+            ValueError: the file is malformed, or a scale is not a number.
         """
-        self.take_scales_from_yaml(yaml_file, "tool_scales")
+        self.take_scales_from_yaml(yaml_file, first_key(yaml_file, "workflow_scales", "tool_scales"))
         self.set_default_cluster_name(cluster_name)
 
     def get_cluster_by_name(self, cluster_name: str) -> Cluster:
@@ -326,9 +341,18 @@ class Workflow(ResourceDefaults):
         dag, _ = check_workflow(self, strict, raise_on_error)
         check_identity(self, dag.dag_hash, self.task_hash)
 
+    def plan(self) -> Plan:
+        """What ``run()`` would do now: which tasks and why, what they ask for, how long it takes. Print it.
+
+        Nothing is registered; what would keep ``run()`` from running stands in ``problems``.
+        """
+        from jobmon.client.commands.plan import plan_workflow
+
+        return plan_workflow(self)
+
     def bind(self) -> None:
         """Register it with all of its tasks, unless that was done; errors are those of :meth:`validate`."""
-        self.refresh()
+        self.refresh(JobmonConfig().get_boolean("progress", "enabled"))
 
     def refresh(self, is_shown: bool = True) -> WorkflowResponse:
         """Register what is not registered yet; the state of the workflow on the server.
@@ -336,13 +360,22 @@ class Workflow(ResourceDefaults):
         Args:
             is_shown: say how far it is when it takes long.
         """
-        if self._is_current and self._workflow_id is not None:
+        if plan_file := os.environ.get(PLAN_VARIABLE):  # the script was started by `jobmon workflow plan`
+            from jobmon.client.commands.plan import end_with_plan
+
+            end_with_plan(self, plan_file)
+        defaults = self._defaults_in_force()
+        if self._is_current and self._workflow_id is not None and defaults == self._bound_defaults:
             return send_workflow(self, self.dag_id, self.task_hash)
         display = BindDisplay(2 * len(self.tasks), is_shown)
         bound = bind_workflow(self, display.advance)
         self._workflow_id, self._dag_id, self._requests = bound.response.id, bound.dag_id, bound.requests
-        self._is_current = True
+        self._is_current, self._bound_defaults = True, defaults
         return bound.response
+
+    def _defaults_in_force(self) -> list[tuple[Any, ...]]:
+        templates = [array.task_template_version.task_template for array in self._arrays.values()]
+        return [level.snapshot() for level in (self, *dict.fromkeys(templates))]
 
     def update_tasks(self) -> None:
         """Give the registered tasks the commands, limits and resources of the script once more.
@@ -360,6 +393,7 @@ class Workflow(ResourceDefaults):
         distributor_startup_timeout: float = 180,
         resume_timeout: float = 300,
         configure_logging: bool = False,
+        detach: bool = False,
     ) -> WorkflowRunResult:
         """Run every task whose upstreams are done until all are done or nothing more can be.
 
@@ -368,9 +402,12 @@ class Workflow(ResourceDefaults):
             seconds_until_timeout: end after so many seconds.
             resume: go on with this workflow if it was run before.
             reset_running_jobs: on resume kill what still runs; false adopts it where the cluster allows.
-            distributor_startup_timeout: accepted for scripts; nothing has to start.
+            distributor_startup_timeout: seconds the process of a detached run has to come up; without ``detach``
+                nothing has to.
             resume_timeout: seconds an earlier run has to hand over.
             configure_logging: show the logs of Jobmon.
+            detach: return as soon as the run goes on in a process of its own, which outlives this one and the
+                terminal; ``wait()`` of the result waits for its end, ``jobmon workflow attach ID`` shows it.
 
         Returns:
             The status letter of the run (``"D"``: every task is done), with counts, ids and statuses as
@@ -382,6 +419,7 @@ class Workflow(ResourceDefaults):
                 workflow.
             WorkflowNotResumable: another run of it is alive.
             WorkflowTimeoutError: (a RuntimeError) it took too long; the message says what still ran.
+            UsageError: it cannot be detached, since tasks need functions of this script; the message names one.
             KeyboardInterrupt: it was stopped by Ctrl-C.
         """
         from jobmon.client.run import RunRequest, run_workflow
@@ -402,8 +440,24 @@ class Workflow(ResourceDefaults):
             reset_running_jobs=reset_running_jobs,
             resume_timeout=resume_timeout,
             was_being_run=state.status in WORKFLOW_BEING_RUN,
+            detach=detach,
+            startup_timeout=distributor_startup_timeout,
         )
         return run_workflow(self, request, config)
+
+    def stop(self, drain: bool = False, timeout: float | None = None) -> str:
+        """End its run, wherever that goes on; what was done, in words.
+
+        Args:
+            drain: let running tasks finish and start no more, instead of killing them.
+            timeout: seconds to wait for the end; by default 60, and as long as it takes when draining.
+
+        Raises:
+            WorkflowNotResumable, WorkflowTimeoutError: it goes on after that time.
+        """
+        from jobmon.client.commands.run import stop_workflow
+
+        return stop_workflow(self.workflow_id, timeout, self.requester, drain=drain)
 
     def _check_runnable(self, state: WorkflowResponse, resume: bool) -> None:
         which = f"Workflow {state.id}" + (f" '{self.name}'" if self.name else "")

@@ -4,6 +4,8 @@
 
     tool_resources:                 # and tool_scales
       <cluster>: {memory: 4G, ...}
+    workflow_resources:             # and workflow_scales; a workflow reads tool_resources where there are none
+      <cluster>: {memory: 4G, ...}
     task_template_resources:        # and task_template_scales
       <template>:
         <cluster>: {memory: 4G, ...}
@@ -30,6 +32,20 @@ def read_yaml(path: str) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ValueError(f"The file {path} must hold 'key: value' lines.")
     return content
+
+
+def first_key(path: str, *keys: str) -> str:
+    """The first of these keys that a YAML file has.
+
+    Raises:
+        KeyError: it has none of them.
+        ValueError: the file cannot be read.
+    """
+    content = read_yaml(path)
+    for key in keys:
+        if key in content:
+            return key
+    raise KeyError(f"The file {path} has no {' and no '.join(repr(key) for key in keys)}.")
 
 
 def find_section(content: dict[str, Any], path: str, *keys: str) -> dict[str, dict[str, Any]]:

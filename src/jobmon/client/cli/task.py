@@ -2,50 +2,75 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
 import click
 
-from jobmon.client.cli.options import ManyOption, echo_table, limit_option, output_option, status_option
+from jobmon.client.cli.explain import explain
+from jobmon.client.cli.group import CommandGroup
+from jobmon.client.cli.options import (
+    CapitalChoice,
+    ManyOption,
+    echo_records,
+    echo_table,
+    limit_option,
+    output_option,
+    status_option,
+)
+from jobmon.client.cli.select import selector_options
+from jobmon.core.states import USER_LABELS
+
+if TYPE_CHECKING:
+    from jobmon.core.requester import Requester
 
 ERROR_LINES = 15
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def task() -> None:
     """The attempts of tasks and why they failed; setting tasks by hand."""
 
 
-def _task_ids(function: click.decorators.FC) -> click.decorators.FC:
+def _some_task_ids(is_required: bool) -> Callable[[click.decorators.FC], click.decorators.FC]:
     return click.option(
         "-t",
         "--task-id",
         "task_ids",
         cls=ManyOption,
         type=click.IntRange(min=1),
-        required=True,
+        required=is_required,
         help="Ids of tasks.",
-    )(function)
+    )
 
 
 @task.command()
-@_task_ids
+@_some_task_ids(is_required=True)
 @status_option
 @limit_option(None)
 @output_option
 def status(task_ids: tuple[int, ...], statuses: tuple[str, ...], limit: int | None, output: str) -> None:
-    """All attempts of tasks: outcome, resources used, log files, what went wrong."""
-    from jobmon.client.commands import records
+    """All attempts of tasks: outcome, resources used, log files, what went wrong.
+
+    \b
+    Examples:
+      jobmon task status -t 117
+      jobmon task status -t 117 118 119 -s FATAL -o json
+    """
     from jobmon.client.commands import task as commands
+    from jobmon.client.failures import failure_stories
 
     rows = commands.task_attempts(task_ids, statuses, limit)
     found = [commands.status_record(row) for row in rows]
-    if output == "json":
-        click.echo(records.to_json(found))
+    if output != "table":
+        echo_records(found, commands.STATUS_COLUMNS, output)
         return
     click.echo(f"TASK_IDS: {list(task_ids)}")
     for record in found:
         record["ERROR_TRACE"] = _end_of(record["ERROR_TRACE"])
     echo_table(found, commands.STATUS_COLUMNS)
-    for line in commands.next_commands(rows):
+    for line in [*failure_stories(rows), *commands.next_commands(rows)]:
         click.echo(line)
 
 
@@ -55,37 +80,135 @@ def _end_of(text: str) -> str:
 
 
 @task.command()
-@_task_ids
-@click.option("-w", "--workflow-id", type=click.IntRange(min=1), help="Their workflow; found when left out.")
+@_some_task_ids(is_required=False)
+@click.option(
+    "-w",
+    "--workflow-id",
+    type=click.IntRange(min=1),
+    help="Their workflow; needed where tasks are chosen without -t.",
+)
 @click.option(
     "-s",
     "--status",
     "new_status",
-    type=click.Choice(["D", "G", "DONE", "REGISTERED"], case_sensitive=False),
+    type=CapitalChoice(["D", "G", "DONE", "REGISTERED"]),
     required=True,
     help="D, DONE: count as done. G, REGISTERED: run again, with all that waits for them.",
 )
 @click.option("-f", "--force", is_flag=True, help="Also where tasks behind them have started in a live run.")
 @click.option("-r", "--recursive", is_flag=True, help="With all tasks that wait for them.")
+@click.option(
+    "--only",
+    is_flag=True,
+    help="G for these alone; refused when a task that waits for them is done or active.",
+)
+@selector_options
+@click.option(
+    "--in-status",
+    "in_statuses",
+    multiple=True,
+    type=CapitalChoice(USER_LABELS),
+    help="Only tasks in this state; may be repeated.",
+)
+@click.option("-y", "--yes", is_flag=True, help="Do not ask before tasks chosen without -t are set.")
 def update(
-    task_ids: tuple[int, ...], workflow_id: int | None, new_status: str, force: bool, recursive: bool
+    task_ids: tuple[int, ...],
+    workflow_id: int | None,
+    new_status: str,
+    force: bool,
+    recursive: bool,
+    only: bool,
+    selectors: dict[str, Any],
+    in_statuses: tuple[str, ...],
+    yes: bool,
 ) -> None:
-    """Set tasks to done or to registered by hand."""
+    """Set tasks to done or to registered by hand.
+
+    Name the tasks by their ids (-t), or choose them (-w with --template, --node-arg, --attribute, --in-status): all
+    conditions must hold. How many are meant is shown first, and asked for in a terminal.
+
+    \b
+    Examples:
+      jobmon task update -t 17 18 -s DONE
+      jobmon task update -w 12 --template fit --in-status FATAL -s G
+    """
     from jobmon.client.commands import task as commands
     from jobmon.client.commands.validation import validate_workflow
     from jobmon.core.requester import Requester
 
+    if in_statuses:
+        selectors["status"] = list(in_statuses)
+    _check_choice(task_ids, workflow_id, selectors, recursive and only)
     requester = Requester.from_defaults()
+    ids: Sequence[int] = task_ids
     if workflow_id is None:
         workflow_id = validate_workflow(task_ids, requester)
-    click.echo(commands.update_task_status(task_ids, workflow_id, new_status, force, recursive, requester))
+    if selectors:
+        ids = _choose(workflow_id, selectors, requester)
+        count = commands.count_update(
+            ids, workflow_id, new_status, force, recursive, requester, downstream=not only
+        )
+        _confirm(workflow_id, len(ids), count, new_status, yes)
+    told = commands.update_task_status(
+        ids, workflow_id, new_status, force, recursive, requester, downstream=not only
+    )
+    click.echo(told)
+
+
+def _check_choice(
+    task_ids: Sequence[int], workflow_id: int | None, selectors: dict[str, Any], is_contradiction: bool
+) -> None:
+    if is_contradiction:
+        raise click.UsageError("--only and -r contradict each other.")
+    if bool(task_ids) == bool(selectors):
+        raise click.UsageError(
+            "Name tasks with -t, or choose them with --template, --node-arg, --attribute or --in-status"
+            + ("; not both." if task_ids else ". For all tasks of a workflow: jobmon workflow reset.")
+        )
+    if selectors and workflow_id is None:
+        raise click.UsageError("Tasks are chosen within a workflow; name it with -w.")
+
+
+def _choose(workflow_id: int, selectors: dict[str, Any], requester: Requester) -> list[int]:
+    from jobmon.client.commands.select import select_tasks
+    from jobmon.client.commands.validation import RefusedError
+
+    ids = select_tasks(workflow_id, **selectors, requester=requester)
+    if not ids:
+        raise RefusedError(
+            f"No task of workflow {workflow_id} is chosen by that; nothing was changed. To see what there is: "
+            f"jobmon workflow tasks -w {workflow_id}"
+        )
+    return ids
+
+
+def _confirm(workflow_id: int, num_chosen: int, num_meant: int, new_status: str, is_agreed: bool) -> None:
+    """Ask whether so many tasks shall be set; nobody can be asked where the input is no terminal."""
+    behind = f" and {num_meant - num_chosen} that wait for them" if num_meant > num_chosen else ""
+    name = {"D": "DONE", "G": "REGISTERED"}.get(new_status.upper(), new_status.upper())
+    tasks = "1 task" if num_chosen == 1 else f"{num_chosen} tasks"
+    what = f"{tasks} of workflow {workflow_id}{behind} will be set to {name}."
+    if is_agreed:
+        return
+    if not _is_terminal():
+        raise click.ClickException(f"{what} To agree where nobody can be asked, add -y.")
+    click.confirm(f"{what} Go on?", abort=True)
+
+
+def _is_terminal() -> bool:
+    return sys.stdin.isatty()
 
 
 @task.command()
 @click.option("-t", "--task-id", type=click.IntRange(min=1), required=True, help="Id of the task.")
 @output_option
 def dependencies(task_id: int, output: str) -> None:
-    """What a task waits for, and what waits for it."""
+    """What a task waits for, and what waits for it.
+
+    \b
+    Examples:
+      jobmon task dependencies -t 117
+    """
     from jobmon.client.commands import records
     from jobmon.client.commands import task as commands
     from jobmon.core.states import TASK_USER_LABEL, TaskStatus
@@ -94,17 +217,27 @@ def dependencies(task_id: int, output: str) -> None:
     if output == "json":
         click.echo(records.to_json(found))
         return
-    for title, direction in (("Upstream tasks", "up"), ("Downstream tasks", "down")):
-        click.echo(f"{title}:")
-        rows = [
+    rows = {
+        direction: [
             {
+                "DIRECTION": direction,
                 "TASK_ID": row["id"],
                 "TASK_NAME": row["name"],
                 "STATUS": TASK_USER_LABEL[TaskStatus(row["status"])],
             }
-            for row in found[direction]
+            for row in neighbours
         ]
-        if rows:
-            echo_table(rows, ("TASK_ID", "TASK_NAME", "STATUS"))
+        for direction, neighbours in found.items()
+    }
+    if output == "csv":
+        echo_records(rows["up"] + rows["down"], ("DIRECTION", "TASK_ID", "TASK_NAME", "STATUS"), output)
+        return
+    for title, direction in (("Upstream tasks", "up"), ("Downstream tasks", "down")):
+        click.echo(f"{title}:")
+        if rows[direction]:
+            echo_table(rows[direction], ("TASK_ID", "TASK_NAME", "STATUS"))
         else:
             click.echo("  none")
+
+
+task.add_command(explain)

@@ -6,7 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from jobmon.client.commands.records import Record, to_frame, to_json
-from jobmon.client.commands.validation import NotOwnerError, RefusedError, letters_of_labels
+from jobmon.client.commands.validation import (
+    NotOwnerError,
+    RefusedError,
+    letters_of_labels,
+    letters_of_statuses,
+)
 from jobmon.core.exceptions import NotAllowedError, UsageError
 from jobmon.core.requester import Requester
 from jobmon.core.states import (
@@ -25,6 +30,7 @@ from jobmon.serializers.monitor import (
     UpdateTasksRequest,
     UpdateTasksResponse,
 )
+from jobmon.serializers.select import SubtreeRequest, SubtreeResponse
 
 STATUS_COLUMNS = (
     "TASK_ID",
@@ -134,6 +140,25 @@ def _neighbour(row: NeighbourRow) -> Record:
     return {"id": row.id, "name": row.name, "status": row.status}
 
 
+def get_sub_task_tree(
+    task_ids: int | Sequence[int],
+    task_status: str | Sequence[str] | None = None,
+    requester: Requester | None = None,
+) -> dict[int, str]:
+    """Tasks of one workflow and all that wait for them, directly or not: status letter by task id.
+
+    Args:
+        task_ids: one id or several.
+        task_status: only tasks with these labels or letters.
+        requester: how to reach the server.
+    """
+    requester = requester or Requester.from_defaults()
+    ids = [task_ids] if isinstance(task_ids, int) else list(task_ids)
+    wanted = [task_status] if isinstance(task_status, str) else list(task_status or ())
+    message = SubtreeRequest(ids, letters_of_statuses(wanted))
+    return requester.send("POST", "/monitor/task_subtree", message, SubtreeResponse).statuses
+
+
 def update_task_status(
     task_ids: Sequence[int],
     workflow_id: int,
@@ -141,6 +166,8 @@ def update_task_status(
     force: bool = False,
     recursive: bool = False,
     requester: Requester | None = None,
+    *,
+    downstream: bool = True,
 ) -> str:
     """Set tasks to done (D), or to registered (G) so that they, and all that waits for them, run again.
 
@@ -151,26 +178,59 @@ def update_task_status(
         force: also while the workflow runs and tasks that wait for these have started.
         recursive: with all that waits for them, directly or not.
         requester: how to reach the server.
+        downstream: false sets just these to registered, which is refused when a task that waits for them is done or
+            active.
 
     Raises:
         NotOwnerError: the workflow belongs to somebody else (also an AssertionError).
         RefusedError: the tasks or the status are not allowed, now or ever (also an AssertionError).
     """
     requester = requester or Requester.from_defaults()
-    wanted = _NEW_STATUSES.get(new_status.upper())
-    if wanted is None:
-        raise RefusedError(f"Tasks can be set to {', '.join(_NEW_STATUSES)}, not to '{new_status}'.")
-    message = UpdateTasksRequest(list(task_ids), wanted.value, recursive, force)
-    path = f"/monitor/workflow/{workflow_id}/task_statuses"
-    try:
-        answer = requester.send("PUT", path, message, UpdateTasksResponse)
-    except NotAllowedError as error:
-        raise NotOwnerError(str(error)) from error
-    except UsageError as error:
-        raise RefusedError(str(error)) from error
+    wanted = _new_status(new_status)
+    message = UpdateTasksRequest(list(task_ids), wanted.value, recursive, force, not downstream)
+    answer = _send_update(requester, workflow_id, message)
     more = answer.num_tasks - len(set(task_ids))
     with_them = f" (with {more} tasks that wait for them)" if more else ""
     return (
         f"{answer.num_changed} of {answer.num_tasks} tasks{with_them} were set to {wanted.name}; workflow "
         f"{workflow_id} is {WorkflowStatus(answer.workflow_status).name}."
     )
+
+
+def count_update(
+    task_ids: Sequence[int],
+    workflow_id: int,
+    new_status: str,
+    force: bool = False,
+    recursive: bool = False,
+    requester: Requester | None = None,
+    *,
+    downstream: bool = True,
+) -> int:
+    """How many tasks :func:`update_task_status` would set, those that wait for the given ones included.
+
+    Parameters and errors are those of :func:`update_task_status`; nothing is changed.
+    """
+    message = UpdateTasksRequest(
+        list(task_ids), _new_status(new_status).value, recursive, force, not downstream, is_trial=True
+    )
+    return _send_update(requester or Requester.from_defaults(), workflow_id, message).num_tasks
+
+
+def _new_status(new_status: str) -> TaskStatus:
+    wanted = _NEW_STATUSES.get(new_status.upper())
+    if wanted is None:
+        raise RefusedError(f"Tasks can be set to {', '.join(_NEW_STATUSES)}, not to '{new_status}'.")
+    return wanted
+
+
+def _send_update(requester: Requester, workflow_id: int, message: UpdateTasksRequest) -> UpdateTasksResponse:
+    if message.is_only and message.is_recursive:
+        raise RefusedError("These tasks alone, or with all that wait for them? Not both.")
+    path = f"/monitor/workflow/{workflow_id}/task_statuses"
+    try:
+        return requester.send("PUT", path, message, UpdateTasksResponse)
+    except NotAllowedError as error:
+        raise NotOwnerError(str(error)) from error
+    except UsageError as error:
+        raise RefusedError(str(error)) from error

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from jobmon.core.exceptions import NotAllowedError, NotFoundError, UsageError
 from jobmon.core.requester import Requester
-from jobmon.core.states import TASK_STATUSES_OF_USER_LABEL, USER_LABELS
+from jobmon.core.states import TASK_STATUSES_OF_USER_LABEL, USER_LABELS, TaskStatus
 from jobmon.serializers.monitor import (
     TasksWorkflowsRequest,
     TasksWorkflowsResponse,
@@ -24,10 +24,12 @@ class NotOwnerError(NotAllowedError, AssertionError):
     """Only the owner of a workflow may change it."""
 
 
-def chunk_ids(ids: Sequence[int], chunk_size: int = CHUNK) -> Iterator[Sequence[int]]:
-    """Ids in pieces."""
-    for start in range(0, len(ids), chunk_size):
-        yield ids[start : start + chunk_size]
+def chunk_ids(ids: Sequence[int], chunk_size: int = CHUNK) -> list[list[int]]:
+    """Ids in pieces of at most ``chunk_size``."""
+    return [list(ids[start : start + chunk_size]) for start in range(0, len(ids), chunk_size)]
+
+
+_chunk_ids = chunk_ids
 
 
 def validate_username(workflow_id: int, username: str, requester: Requester) -> None:
@@ -54,7 +56,7 @@ def validate_workflow(task_ids: Sequence[int], requester: Requester) -> int:
     """
     found: dict[int, int] = {}
     for part in chunk_ids(list(task_ids)):
-        message = TasksWorkflowsRequest(list(part))
+        message = TasksWorkflowsRequest(part)
         path = "/monitor/task_workflows"
         found.update(requester.send("POST", path, message, TasksWorkflowsResponse).workflow_ids)
     unknown = [str(task_id) for task_id in dict.fromkeys(task_ids) if task_id not in found]
@@ -80,3 +82,23 @@ def letters_of_labels(labels: Sequence[str] | None) -> list[str]:
             raise UsageError(f"'{label}' is not a status; there are {', '.join(USER_LABELS)}.")
         letters += [status.value for status in TASK_STATUSES_OF_USER_LABEL[label.upper()]]
     return letters
+
+
+def letters_of_statuses(statuses: Sequence[str]) -> list[str]:
+    """Status letters of labels (see :func:`letters_of_labels`) and of status letters.
+
+    Raises:
+        UsageError: one is neither.
+    """
+    letters: list[str] = []
+    for status in statuses:
+        if status.upper() in TASK_STATUSES_OF_USER_LABEL:
+            letters += letters_of_labels([status])
+        elif status in {known.value for known in TaskStatus}:
+            letters.append(status)
+        else:
+            raise UsageError(
+                f"'{status}' is not a status; there are {', '.join(USER_LABELS)}, and the letters "
+                f"{', '.join(known.value for known in TaskStatus)}."
+            )
+    return list(dict.fromkeys(letters))

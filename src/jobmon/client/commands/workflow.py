@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from jobmon.client.commands.records import Record, local_time, share, to_frame, to_json
+from jobmon.client.commands.run import stop_workflow as stop_workflow
 from jobmon.client.commands.validation import letters_of_labels
-from jobmon.core.exceptions import UsageError, WorkflowNotResumable
-from jobmon.core.process_identity import is_alive
+from jobmon.client.progress import describe_eta
+from jobmon.core.exceptions import UsageError
 from jobmon.core.requester import Requester
-from jobmon.core.states import TASK_USER_LABEL, USER_LABELS, TaskStatus, WorkflowRunStatus, WorkflowStatus
+from jobmon.core.states import TASK_USER_LABEL, USER_LABELS, TaskStatus, WorkflowStatus
 from jobmon.serializers.monitor import (
     LogRow,
     ResetWorkflowRequest,
@@ -24,18 +24,16 @@ from jobmon.serializers.monitor import (
 from jobmon.serializers.swarm import (
     LimitRequest,
     LimitResponse,
-    ResumableResponse,
-    SetResumeRequest,
 )
 
 if TYPE_CHECKING:
     pass
 
 STATUS_COLUMNS = ("WF_ID", "WF_NAME", "WF_STATUS", "CREATED_DATE", "TASKS", *USER_LABELS, "RETRIES")
+PROGRESS_COLUMNS = (*STATUS_COLUMNS, "PERCENT_DONE", "RATE_PER_MINUTE", "REMAINING_SECONDS")
+"""Columns for programs; the last two are null unless the workflow is being run and so much is known."""
 TASK_COLUMNS = ("TASK_ID", "TASK_NAME", "STATUS", "RETRIES")
 LOG_COLUMNS = ("TASK_ID", "TASK_NAME", "ARRAY_NAME", "TASK_INSTANCE_ID", "OUTPUT_PATH", "ERROR_PATH")
-STOP_SECONDS = 60.0
-POLL_SECONDS = 0.2
 
 
 # -- looking ------------------------------------------------------------------------------------------
@@ -60,7 +58,7 @@ def workflow_status(
     """
     rows = workflow_status_rows(workflow_id, user, limit, requester)
     if json:
-        return to_json([_status_record(row, is_for_people=False) for row in rows])
+        return to_json(workflow_progress_records(rows))
     return to_frame(workflow_status_records(rows), STATUS_COLUMNS)
 
 
@@ -87,6 +85,11 @@ def workflow_status_records(rows: Sequence[WorkflowStatusRow]) -> list[Record]:
     return [_status_record(row, is_for_people=True) for row in rows]
 
 
+def workflow_progress_records(rows: Sequence[WorkflowStatusRow]) -> list[Record]:
+    """Rows for programs: counts as numbers, times in UTC, and how far the workflows are."""
+    return [_status_record(row, is_for_people=False) for row in rows]
+
+
 def _status_record(row: WorkflowStatusRow, *, is_for_people: bool) -> Record:
     counts = dict.fromkeys(USER_LABELS, 0)
     for letter, count in row.tasks_by_status.items():
@@ -100,18 +103,36 @@ def _status_record(row: WorkflowStatusRow, *, is_for_people: bool) -> Record:
         "TASKS": total,
         **{name: share(count, total) if is_for_people else count for name, count in counts.items()},
         "RETRIES": row.retries,
+        "PERCENT_DONE": round(100 * counts[TASK_USER_LABEL[TaskStatus.DONE]] / total, 1) if total else None,
+        "RATE_PER_MINUTE": None if row.eta is None else row.eta.rate_per_minute,
+        "REMAINING_SECONDS": None if row.eta is None else row.eta.remaining_seconds,
     }
 
 
+def eta_lines(rows: Sequence[WorkflowStatusRow]) -> list[str]:
+    """How far the workflows are that are being run, and when they may be done, a line for each."""
+    return [f"workflow {row.id}: {describe_eta(row.eta)}" for row in rows if row.eta is not None]
+
+
 def next_commands(rows: Sequence[WorkflowStatusRow]) -> list[str]:
-    """What to type next for workflows with failed tasks."""
+    """What to type next for workflows that run, and for those with failed tasks."""
     failed = TaskStatus.ERROR_FATAL.value
-    return [
-        f"Which tasks of workflow {row.id} failed:  jobmon workflow tasks -w {row.id} "
-        f"-s {TASK_USER_LABEL[TaskStatus.ERROR_FATAL]}"
+    watch = [f"To watch it:  jobmon workflow watch {row.id}" for row in rows if row.eta is not None]
+    errors = [
+        f"What went wrong in workflow {row.id}:  jobmon workflow errors {row.id}"
         for row in rows
         if row.tasks_by_status.get(failed)
     ]
+    return (
+        watch[:1]
+        + errors
+        + [
+            f"Which tasks of workflow {row.id} failed:  jobmon workflow tasks -w {row.id} "
+            f"-s {TASK_USER_LABEL[TaskStatus.ERROR_FATAL]}"
+            for row in rows
+            if row.tasks_by_status.get(failed)
+        ]
+    )
 
 
 def workflow_tasks(
@@ -193,14 +214,29 @@ def _positive(limit: int) -> int:
 
 
 # -- changing -----------------------------------------------------------------------------------------
-def concurrency_limit(workflow_id: int, max_tasks: int, requester: Requester | None = None) -> str:
-    """Set how many tasks of a workflow may run at once, also while it runs; 0 pauses it."""
+def concurrency_limit(
+    workflow_id: int, max_tasks: int, requester: Requester | None = None, *, template: str = ""
+) -> str:
+    """Set how many tasks of a workflow may run at once, also while it runs; 0 pauses it.
+
+    Args:
+        workflow_id: the workflow.
+        max_tasks: the limit.
+        requester: how to reach the server.
+        template: of the tasks of this task template only; the limit of the workflow holds as well.
+
+    Raises:
+        NotAllowedError: it belongs to somebody else.
+        NotFoundError: it has no tasks of that template.
+    """
     requester = requester or Requester.from_defaults()
     path = f"/swarm/workflow/{workflow_id}/limit"
-    limit = requester.send("PUT", path, LimitRequest(max_tasks), LimitResponse).max_tasks
+    message = LimitRequest(max_tasks, template_name=template)
+    limit = requester.send("PUT", path, message, LimitResponse).max_tasks
+    tasks = f"tasks of '{template}'" if template else "tasks"
     if limit == 0:
-        return f"Workflow {workflow_id} starts no more tasks until its limit is raised."
-    return f"Workflow {workflow_id} now runs at most {limit} tasks at once."
+        return f"Workflow {workflow_id} starts no more {tasks} until the limit is raised."
+    return f"Workflow {workflow_id} now runs at most {limit} {tasks} at once."
 
 
 def workflow_reset(workflow_id: int, partial_reset: bool = False, requester: Requester | None = None) -> str:
@@ -214,66 +250,6 @@ def workflow_reset(workflow_id: int, partial_reset: bool = False, requester: Req
     path = f"/monitor/workflow/{workflow_id}/reset"
     answer = requester.send("PUT", path, ResetWorkflowRequest(partial_reset), ResetWorkflowResponse)
     return (
-        f"Workflow {workflow_id} was reset: {answer.num_reset} tasks will run again, its status is "
+        f"Workflow {workflow_id} was reset: {answer.num_to_run} of its tasks will run, its status is "
         f"{WorkflowStatus(answer.workflow_status).name}. To run it: jobmon workflow resume -w {workflow_id}"
     )
-
-
-def stop_workflow(workflow_id: int, timeout: float = STOP_SECONDS, requester: Requester | None = None) -> str:
-    """End the run of a workflow and kill what it runs; returns when both are over.
-
-    Args:
-        workflow_id: the workflow.
-        timeout: seconds to wait for the end.
-        requester: how to reach the server.
-
-    Raises:
-        NotAllowedError: it belongs to somebody else.
-        WorkflowNotResumable: something is still alive after that time.
-    """
-    from jobmon.swarm.resume import prepare_resume
-
-    requester = requester or Requester.from_defaults()
-    before = _is_resumable(requester, workflow_id)
-    deadline = time.monotonic() + timeout
-    answer = _order_stop(requester, workflow_id)
-    run_id = answer.alive_workflow_run_id
-    while run_id is not None and answer.alive_workflow_run_id == run_id and not _is_dead(answer):
-        if time.monotonic() > deadline:
-            raise WorkflowNotResumable(_not_stopped(workflow_id, answer, timeout))
-        time.sleep(POLL_SECONDS)
-        answer = _order_stop(
-            requester, workflow_id
-        )  # again: a run that was being created obeys a little later
-    if not answer.is_resumable:
-        prepare_resume(requester, workflow_id, True, max(1.0, deadline - time.monotonic()))
-        answer = _is_resumable(requester, workflow_id)
-    status = WorkflowStatus(answer.workflow_status).name
-    if before.is_resumable:
-        return f"Workflow {workflow_id} was not running; its status is {status}."
-    return (
-        f"Workflow {workflow_id} was stopped; its status is {status}. "
-        f"To go on with it: jobmon workflow resume -w {workflow_id}"
-    )
-
-
-def _order_stop(requester: Requester, workflow_id: int) -> ResumableResponse:
-    path = f"/swarm/workflow/{workflow_id}/stop"
-    return requester.send("POST", path, SetResumeRequest(), ResumableResponse)
-
-
-def _not_stopped(workflow_id: int, answer: ResumableResponse, timeout: float) -> str:
-    return (
-        f"Workflow {workflow_id} was ordered to stop, but its run {answer.alive_workflow_run_id} is "
-        f"{WorkflowRunStatus(answer.alive_run_status).name} after {timeout:.0f} s; it counts as lost in "
-        f"{max(0.0, answer.lost_in_seconds):.0f} s. Look again: jobmon workflow status -w {workflow_id}"
-    )
-
-
-def _is_resumable(requester: Requester, workflow_id: int) -> ResumableResponse:
-    path = f"/swarm/workflow/{workflow_id}/is_resumable"
-    return requester.send("GET", path, None, ResumableResponse, params={"cold": "true"})
-
-
-def _is_dead(answer: ResumableResponse) -> bool:
-    return answer.controller is not None and is_alive(answer.controller) is False

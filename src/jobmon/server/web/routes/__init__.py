@@ -5,6 +5,32 @@ from jobmon.server.web.wire import WireRouter
 
 def all_routers() -> list[WireRouter]:
     """Every group of routes."""
-    from jobmon.server.web.routes import define, monitor, swarm, swarm_read, task, worker
+    from jobmon.server.web.routes import (
+        define,
+        diagnosis,
+        explain,
+        failures,
+        monitor,
+        select,
+        swarm,
+        swarm_read,
+        task,
+        trace,
+        usage,
+        worker,
+    )
 
-    return [define.router, swarm.router, swarm_read.router, worker.router, monitor.router, task.router]
+    return [
+        define.router,
+        swarm.router,
+        swarm_read.router,
+        worker.router,
+        monitor.router,
+        diagnosis.router,
+        task.router,
+        select.router,
+        trace.router,
+        usage.router,
+        explain.router,
+        failures.router,
+    ]

@@ -49,8 +49,16 @@ def _tasks_of_nodes(connection: Connection, workflow_id: int, node_ids: set[int]
     return rows
 
 
-def tasks_with_downstream(connection: Connection, workflow_id: int, task_ids: Sequence[int]) -> list[int]:
-    """Tasks and all that wait for them, directly or not.
+def tasks_with_downstream(
+    connection: Connection, workflow_id: int, task_ids: Sequence[int], *, is_bounded: bool = True
+) -> list[Any]:
+    """Tasks and all that wait for them, directly or not (id, node id, status).
+
+    Args:
+        connection: a transaction.
+        workflow_id: their workflow.
+        task_ids: the tasks to begin with.
+        is_bounded: refuse more than can be changed at once.
 
     Raises:
         UsageError: they are more than can be changed at once.
@@ -61,7 +69,8 @@ def tasks_with_downstream(connection: Connection, workflow_id: int, task_ids: Se
     frontier, depth = set(seen), 0
     neighbours: dict[int, list[int]] = {}
     while frontier:
-        require_few(len(seen))
+        if is_bounded:
+            require_few(len(seen), workflow_id)
         if depth < SHALLOW:
             found = _downstream_nodes(connection, workflow_id, sorted(frontier))
         else:  # a long chain: one query for the whole graph beats one for each of its links
@@ -69,7 +78,7 @@ def tasks_with_downstream(connection: Connection, workflow_id: int, task_ids: Se
             found = {after for node_id in frontier for after in neighbours.get(node_id, ())}
         frontier, depth = found - seen, depth + 1
         seen |= frontier
-    return sorted(row.id for row in _tasks_of_nodes(connection, workflow_id, seen))
+    return sorted(_tasks_of_nodes(connection, workflow_id, seen), key=lambda row: row.id)
 
 
 def _all_downstream_nodes(connection: Connection, workflow_id: int) -> dict[int, list[int]]:
@@ -81,10 +90,11 @@ def _all_downstream_nodes(connection: Connection, workflow_id: int) -> dict[int,
     return {node_id: msgspec.json.decode(text, type=list[int]) for node_id, text in rows}
 
 
-def require_few(count: int) -> None:
+def require_few(count: int, workflow_id: int) -> None:
     """Refuse to change more tasks than can be changed at once."""
     if count > MAX_TASKS:
         raise UsageError(
-            f"More than {MAX_TASKS} tasks would change, which is as many as can be set at once. Name fewer, or "
-            "reset the workflow."
+            f"More than {MAX_TASKS} tasks would change, which is as many as can be set at once. Name fewer (by "
+            "template, node arg, attribute or status: jobmon task update --help), one part after the other, or "
+            f"reset the workflow: jobmon workflow reset -w {workflow_id} (-p keeps what is done)."
         )

@@ -44,13 +44,14 @@ from jobmon.server.web.store.downstream import (
     tasks_directly_downstream,
     tasks_with_downstream,
 )
-from jobmon.server.web.store.monitor import require_tasks
 from jobmon.server.web.store.ownership import require_owner
 from jobmon.server.web.store.runs import workflow_lock
+from jobmon.server.web.store.select import require_tasks_of
 
 _SETTABLE = frozenset(
     {WorkflowStatus.FAILED, WorkflowStatus.DONE, WorkflowStatus.ABORTED, WorkflowStatus.HALTED}
 )
+_UNTOUCHED = frozenset({TaskStatus.REGISTERED, TaskStatus.ERROR_FATAL})
 _NOT_STARTED = frozenset({TaskStatus.REGISTERED, TaskStatus.QUEUED, TaskStatus.INSTANTIATING})
 
 
@@ -94,7 +95,8 @@ def tasks_update_by_hand(
         NotAllowedError: the workflow belongs to somebody else.
         NotFoundError: a task does not exist.
         UsageError: a task is of another workflow, the status is not D or G, or too many tasks are meant.
-        WorkflowRunStateError: a run is alive and tasks behind the given ones have started.
+        WorkflowRunStateError: a run is alive and tasks behind the given ones have started; or these tasks alone
+            are to run again and one that waits for them is done or active.
     """
     try:
         new_status = TaskStatus(message.new_status)
@@ -104,14 +106,21 @@ def tasks_update_by_hand(
         raise UsageError(f"Tasks can be set to D (done) or G (registered), not to '{message.new_status}'.")
     status = workflow_lock(connection, workflow_id)
     require_owner(connection, workflow_id, user)
-    _require_tasks_of(connection, workflow_id, message.task_ids)
+    if not message.task_ids:
+        raise UsageError("No task is named.")
+    require_few(len(set(message.task_ids)), workflow_id)
+    require_tasks_of(connection, workflow_id, message.task_ids)
     alive = _alive_run(connection, workflow_id)
     if not message.is_forced:
         _require_quiet(connection, workflow_id, status, alive, message.task_ids)
     task_ids = sorted(set(message.task_ids))
-    if message.is_recursive or new_status is TaskStatus.REGISTERED:
-        task_ids = tasks_with_downstream(connection, workflow_id, task_ids)
-    require_few(len(task_ids))
+    if message.is_recursive or (new_status is TaskStatus.REGISTERED and not message.is_only):
+        task_ids = [row.id for row in tasks_with_downstream(connection, workflow_id, task_ids)]
+    elif new_status is TaskStatus.REGISTERED:
+        _require_untouched_behind(connection, workflow_id, task_ids)
+    require_few(len(task_ids), workflow_id)
+    if message.is_trial:
+        return UpdateTasksResponse(0, len(task_ids), status), []
     order = _order(connection, workflow_id, user, now, alive)
     _end_live_attempts(connection, order, task_ids, max_infrastructure_losses)
     changed = _tasks_apply(connection, order, task_ids, new_status)
@@ -124,19 +133,6 @@ def _order(connection: Connection, workflow_id: int, user: str, now: datetime, a
     if alive is None:
         return Order(workflow_id, user, now)
     return Order(workflow_id, user, now, alive, runs_advance_cursor(connection, [alive])[alive])
-
-
-def _require_tasks_of(connection: Connection, workflow_id: int, task_ids: Sequence[int]) -> None:
-    if not task_ids:
-        raise UsageError("No task is named.")
-    workflows = require_tasks(connection, task_ids)
-    strangers = [str(task_id) for task_id in dict.fromkeys(task_ids) if workflows[task_id] != workflow_id]
-    if strangers:
-        more = f" and {len(strangers) - 10} more" if len(strangers) > 10 else ""
-        raise UsageError(
-            f"These tasks are not of workflow {workflow_id}: {', '.join(strangers[:10])}{more}. Set the tasks of "
-            "one workflow at a time."
-        )
 
 
 def _alive_run(connection: Connection, workflow_id: int) -> int | None:
@@ -168,6 +164,24 @@ def _require_quiet(
         raise WorkflowRunStateError(
             f"Workflow {workflow_id} is {status.name} and tasks that wait for the given ones have started "
             f"(task {shown}). Stop it first: jobmon workflow stop {workflow_id}."
+        )
+
+
+def _require_untouched_behind(connection: Connection, workflow_id: int, task_ids: Sequence[int]) -> None:
+    """Refuse to run tasks again without those behind them that used, or use, what they made."""
+    chosen = set(task_ids)
+    touched = [
+        row
+        for row in tasks_directly_downstream(connection, workflow_id, task_ids)
+        if row.id not in chosen and TaskStatus(row.status) not in _UNTOUCHED
+    ]
+    if touched:
+        touched.sort(key=lambda row: row.id)
+        shown = ", ".join(f"{row.id} is {TaskStatus(row.status).name}" for row in touched[:10])
+        more = f" and {len(touched) - 10} more" if len(touched) > 10 else ""
+        raise WorkflowRunStateError(
+            f"These tasks alone cannot run again: tasks that wait for them used what they made (task {shown}{more}). "
+            "Let those run again as well (leave --only out), or name them too."
         )
 
 
@@ -310,7 +324,10 @@ def workflow_reset_if_quiet(
     elif status is not WorkflowStatus.DONE:
         for event in (WorkflowEvent.HALT, WorkflowEvent.REGISTER):
             status = _workflow_apply(connection, order, status, event)
-    return ResetWorkflowResponse(changed, status)
+    to_run = connection.scalar(
+        select(func.count()).where(Task.workflow_id == workflow_id, Task.status != TaskStatus.DONE.value)
+    )
+    return ResetWorkflowResponse(changed, status, to_run or 0)
 
 
 def _attempts_forget(connection: Connection, workflow_id: int) -> None:
