@@ -108,8 +108,8 @@ def test_set_by_hand(run: Run, workflow: Workflow) -> None:
 
 
 def test_reset(run: Run, workflow: Workflow) -> None:
-    assert "1 tasks will run again" in run("workflow", "reset", "-w", workflow.workflow_id, "-p").output
-    assert "1 tasks will run again" in run("workflow", "reset", "-w", workflow.workflow_id).output
+    assert "2 of its tasks will run" in run("workflow", "reset", "-w", workflow.workflow_id, "-p").output
+    assert "3 of its tasks will run" in run("workflow", "reset", "-w", workflow.workflow_id).output
     assert as_json(run, "workflow", "status")[0]["PENDING"] == 3
 
 

@@ -12,18 +12,64 @@ from command_line import Run
 from jobmon.core import __version__
 
 
-def test_show_masks_secrets(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("JOBMON__DB__SQLALCHEMY_DATABASE_URI", "mysql://user:secret@host/jobmon")
-    for words in ([], ["--section", "db"], ["--key", "db.sqlalchemy_database_uri"], ["-o", "json"]):
+def test_show_masks_secrets(run: Run, monkeypatch: pytest.MonkeyPatch, directory: Path) -> None:
+    """Also inside addresses, in entries of the site's own, and in the answer of one entry."""
+    monkeypatch.setenv(
+        "JOBMON__DB__SQLALCHEMY_DATABASE_URI", "mysql://user:hun@ter/2@host/jobmon?ssl_key=hunter2&x=1"
+    )
+    monkeypatch.setenv("JOBMON__DB__SQLALCHEMY_CONNECT_ARGS", '{"passwd": "hunter2", "ssl": {"ca": "x"}}')
+    monkeypatch.setenv("JOBMON__SESSION__SECRET_KEY", "hunter2")
+    monkeypatch.setenv("JOBMON__REAPER__SLACK_API_URL", "https://hooks.example/hunter2")
+    file = directory / "c.yaml"
+    file.write_text(
+        "telemetry: {tracing: {exporters: {http: {headers: hunter2, endpoint: 'http://a:hunter2@b'}}}}"
+    )
+    monkeypatch.setenv("JOBMON__CONFIG_FILE", str(file))
+    for words in (
+        [],
+        ["--origin"],
+        ["--section", "db"],
+        ["--key", "db.sqlalchemy_database_uri", "--origin", "-o", "json"],
+        ["--key", "db.sqlalchemy_connect_args.passwd"],
+        ["-o", "json"],
+    ):
         result = run("config", "show", *words)
-        assert result.exit_code == 0
-        assert "secret@" not in result.output
+        assert result.exit_code == 0, result.output
+        assert "hunter2" not in result.output
+        assert "ter/2" not in result.output
         assert "********" in result.output
+    assert "mysql://user:********@host/jobmon?ssl_key=********&x=1" in run("config", "show").output
+    assert "http://a:********@b" in run("config", "show").output
+
+
+def test_show_where_values_come_from(run: Run, monkeypatch: pytest.MonkeyPatch, directory: Path) -> None:
+    """In YAML as comments, so that it is a file again; in JSON as data."""
+    file = directory / "c.yaml"
+    file.write_text("http: {request_timeout: 5, gui_url: x}\ntelemetry: {tracing: {a: {b: 1}}}")
+    monkeypatch.setenv("JOBMON__CONFIG_FILE", str(file))
+    monkeypatch.setenv("JOBMON__HTTP__RETRIES_ATTEMPTS", "4")
+    monkeypatch.setenv("JOBMON__TELEMETRY__TRACING__A__C", "2")
+    found = json.loads(run("config", "show", "--origin", "-o", "json").output)
+    assert found["http"]["request_timeout"] == {"value": 5, "origin": str(file)}
+    assert found["http"]["retries_attempts"] == {"value": 4, "origin": "JOBMON__HTTP__RETRIES_ATTEMPTS"}
+    assert found["http"]["retries_timeout"] == {"value": 300, "origin": "default"}
+    assert found["telemetry"]["tracing"] == {
+        "value": {"a": {"b": 1, "c": 2}},
+        "origin": "JOBMON__TELEMETRY__TRACING__A__C",
+    }
+    text = run("config", "show", "--origin").output
+    assert yaml.safe_load(text)["telemetry"]["tracing"] == {"a": {"b": 1, "c": 2}}
+    (line,) = [
+        line
+        for line in text.splitlines()
+        if "auth" not in line and "session" not in line and "admin_group" in line
+    ]
+    assert line.split("# ")[1] == "default, without effect in this version"
 
 
 def test_show_one_value(run: Run) -> None:
     found = yaml.safe_load(run("config", "show", "--section", "db", "--key", "pool.size").output)
-    assert found == {"db": {"pool.size": 8}}
+    assert found == {"db": {"pool": {"size": 8}}}
     assert (
         json.loads(run("config", "show", "--key", "db.pool", "-o", "json").output)["db"]["pool"]["size"] == 8
     )
@@ -66,3 +112,23 @@ def test_version(run: Run) -> None:
     output = run("version", "--components").output
     assert f"jobmon: {__version__}" in output
     assert "server: not running" in output
+
+
+def test_set_says_what_will_not_work(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keys without effect, and variables that count more than the file."""
+    assert "no effect in this version" in run("config", "set", "oidc.name", "Us").output
+    monkeypatch.setenv("JOBMON__HTTP__REQUEST_TIMEOUT", "3")
+    output = run("config", "set", "http.request_timeout", "4").output
+    assert "JOBMON__HTTP__REQUEST_TIMEOUT is set in the environment" in output
+
+
+def test_set_an_entry_of_an_open_key(run: Run, directory: Path) -> None:
+    """Beside those that are there, in the file that is named."""
+    file = directory / "site.yaml"
+    file.write_text("telemetry: {tracing: {a: 1}}\nhttp: {service_url: '${PLACE}'}\n")
+    result = run("config", "set", "telemetry.tracing.exporters.token", "hunter2", "--config-file", file)
+    assert (result.exit_code, "hunter2" in result.output) == (0, False)
+    assert yaml.safe_load(file.read_text()) == {
+        "telemetry": {"tracing": {"a": 1, "exporters": {"token": "hunter2"}}},
+        "http": {"service_url": "${PLACE}"},
+    }

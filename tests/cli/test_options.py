@@ -10,15 +10,17 @@ import pytest
 from click.testing import CliRunner
 
 from jobmon.client.cli import cli
+from jobmon.client.cli.group import walk
 from jobmon.client.cli.options import ManyOption
 
 
 @click.command()
 @click.option("-t", "--task-id", "task_ids", cls=ManyOption, type=int)
-@click.option("-s", "--status", "statuses", cls=ManyOption)
+@click.option("-s", "--status", "statuses", cls=ManyOption, type=click.Choice(["DONE", "FATAL"]))
 @click.option("-f", "--force", is_flag=True)
-def show(task_ids: tuple[int, ...], statuses: tuple[str, ...], force: bool) -> None:
-    click.echo(f"{list(task_ids)} {list(statuses)} {force}")
+@click.argument("workflow_id", default="")
+def show(task_ids: tuple[int, ...], statuses: tuple[str, ...], force: bool, workflow_id: str) -> None:
+    click.echo(f"{list(task_ids)} {list(statuses)} {force} {workflow_id}")
 
 
 @pytest.mark.parametrize(
@@ -30,6 +32,9 @@ def show(task_ids: tuple[int, ...], statuses: tuple[str, ...], force: bool) -> N
         ("--task-id 1 2 --status DONE FATAL", "[1, 2] ['DONE', 'FATAL'] False"),
         ("--task-id=1 2 -sDONE", "[1, 2] ['DONE'] False"),
         ("", "[] [] False"),
+        ("-s DONE 12 -t 1", "[1] ['DONE'] False 12"),
+        ("12 -s DONE FATAL -t 1", "[1] ['DONE', 'FATAL'] False 12"),
+        ("-f 12", "[] [] True 12"),
     ],
 )
 def test_lists_and_repeated_options_are_the_same(words: str, expected: str) -> None:
@@ -58,16 +63,45 @@ def test_usage_errors_exit_2(words: str) -> None:
     assert "Error" in result.output
 
 
-def test_every_command_has_help() -> None:
-    commands = [[]]
-    for name, group in cli.commands.items():
-        commands.append([name])
-        if isinstance(group, click.Group):
-            commands += [[name, each] for each in group.commands]
-    for words in commands:
-        result = CliRunner().invoke(cli, [*words, "--help"])
-        assert result.exit_code == 0
-        assert "Usage:" in result.output
+COMMANDS = dict(walk(cli))
+
+
+@pytest.mark.parametrize("path", ["", *COMMANDS])
+def test_every_command_explains_itself(path: str) -> None:
+    """Also by ``-h``; whatever can be carried out has an example, which is a command line there is."""
+    texts = [CliRunner().invoke(cli, [*path.split(), flag]) for flag in ("-h", "--help")]
+    assert [each.exit_code for each in texts] == [0, 0]
+    assert texts[0].output == texts[1].output
+    if path and isinstance(COMMANDS[path], click.Group):
+        return
+    assert "Example" in texts[0].output
+    if path:
+        assert f"  jobmon {path}" in texts[0].output or f"(jobmon {path}" in texts[0].output
+
+
+@pytest.mark.parametrize("path", COMMANDS)
+def test_options_are_described(path: str) -> None:
+    for parameter in COMMANDS[path].params:
+        if isinstance(parameter, click.Option):
+            assert parameter.help, f"{path} {parameter.name}"
+
+
+@pytest.mark.parametrize(
+    ("words", "near"),
+    [
+        ("worklfow status", "'jobmon workflow'"),
+        ("workflow task", "'jobmon workflow tasks'"),
+        ("logs", "'jobmon workflow logs'"),
+        ("task resset", "'jobmon workflow reset'"),
+        ("workflow_statuses -w 1", None),
+        ("xyzzy", None),
+    ],
+)
+def test_an_unknown_command_names_the_nearest(words: str, near: str | None) -> None:
+    result = CliRunner().invoke(cli, words.split(), prog_name="jobmon")
+    assert result.exit_code == 2
+    assert "There is no command" in result.stderr
+    assert near in result.stderr if near else "Did you mean" not in result.stderr
 
 
 def test_help_imports_nothing_heavy() -> None:

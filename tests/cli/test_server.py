@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from command_line import Run
+
+from jobmon.server.cli import cli as server_cli
 
 
 @pytest.mark.e2e
@@ -22,3 +26,25 @@ def test_start_status_stop(run: Run) -> None:
     finally:
         stopped = run("server", "stop").output
     assert "was stopped" in stopped
+
+
+def test_a_server_does_not_pretend_to_sign_users_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who asked for authentication is told that there is none."""
+    monkeypatch.setenv("JOBMON__AUTH__ENABLED", "true")
+    result = CliRunner().invoke(server_cli, ["start"])
+    assert result.exit_code == 1
+    assert "auth.enabled is true, but this version has no sign-in" in str(result.exception)
+
+
+def test_the_logging_of_a_server_is_configurable(database_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One by one, over what uvicorn does by itself."""
+    monkeypatch.setenv("JOBMON__DB__SQLALCHEMY_DATABASE_URI", database_uri)
+    monkeypatch.setenv("JOBMON__LOGGING__SERVER", '{"loggers": {"jobmon": {"level": "DEBUG"}}}')
+    given: dict[str, Any] = {}
+    monkeypatch.setattr("uvicorn.run", lambda app, **settings: given.update(settings))
+    result = CliRunner().invoke(server_cli, ["start", "--port", "4000"])
+    assert result.exit_code == 0, result.output
+    assert given["port"] == 4000
+    loggers = given["log_config"]["loggers"]
+    assert loggers["jobmon"] == {"level": "DEBUG"}
+    assert "uvicorn" in loggers

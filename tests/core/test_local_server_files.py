@@ -6,6 +6,7 @@ import fcntl
 import os
 import socket
 import stat
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -167,3 +168,23 @@ def test_the_directory_is_that_of_the_configuration(tmp_path: Path, monkeypatch:
     monkeypatch.delenv("JOBMON__EMBEDDED__DIRECTORY")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert LocalServerFiles.from_config(JobmonConfig()).directory == tmp_path / ".jobmon"
+
+
+def test_the_server_is_told_what_dotenv_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It starts in a directory of its own; what the environment says counts more."""
+    monkeypatch.setenv("JOBMON__HTTP__REQUEST_TIMEOUT", "1")
+    config = JobmonConfig()
+    config.dotenv = {"JOBMON__HTTP__REQUEST_TIMEOUT": "2", "JOBMON__EMBEDDED__IDLE_SHUTDOWN_SECONDS": "3"}
+    given: dict[str, str] = {}
+
+    def run(argv: list[str], *, env: dict[str, str], **settings: object) -> subprocess.CompletedProcess[str]:
+        given.update(env)
+        return subprocess.CompletedProcess(argv, 0, "", "")
+
+    monkeypatch.setattr(local_server.subprocess, "run", run)
+    monkeypatch.chdir(tmp_path)
+    config.filepath = "site.yaml"
+    local_server._start(LocalServerFiles(tmp_path / "elsewhere"), 1, config)
+    assert given["JOBMON__CONFIG_FILE"] == str(tmp_path / "site.yaml")
+    assert given["JOBMON__HTTP__REQUEST_TIMEOUT"] == "1"
+    assert given["JOBMON__EMBEDDED__IDLE_SHUTDOWN_SECONDS"] == "3"

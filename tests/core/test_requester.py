@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import httpx
 import msgspec
 import pytest
 
-from jobmon.core import exceptions
+from jobmon.core import __version__, exceptions
 from jobmon.core.configuration import JobmonConfig
 from jobmon.core.exceptions import (
     ConfigError,
@@ -196,7 +197,8 @@ def test_every_request_says_who_asks() -> None:
     requester, client = make(Reply(), token="secret")
     requester.send("get", "/x", None, Answer, params={"a": 1})
     method, url, content, headers = client.requests[0]
-    assert (method, url, content, client.params) == ("GET", "http://s/api/v3/x", None, {"a": 1})
+    assert (method, url, content) == ("GET", "http://s/api/v3/x", None)
+    assert client.params == {"a": 1, "client_jobmon_version": __version__}
     assert headers["Authorization"] == "Bearer secret"
     assert headers["X-Jobmon-User"]
     assert headers["X-Jobmon-Version"]
@@ -235,9 +237,20 @@ def test_requests_by_dictionary_as_plugins_make_them() -> None:
     """A GET's message is its query."""
     requester, client = make(Reply(200, b'{"a": 1}'))
     assert requester.send_request("/x", {"q": 1}, "get") == (200, {"a": 1})
-    assert (client.requests[0][2], client.params) == (None, {"q": 1})
+    assert (client.requests[0][2], client.params["q"]) == (None, 1)
     assert requester.send_request("/x", {"b": 2}, "post") == (200, {"a": 1})
     assert client.requests[1][2] == b'{"b":2}'
+    assert asyncio.run(requester.send_request_async(None, "/x", {"c": 3}, "put")) == (200, {"a": 1})
+    assert client.requests[2][0] == "PUT"
+
+
+def test_a_plugin_hears_of_every_refusal_as_one_class() -> None:
+    """Or gets the status, when it does not insist."""
+    requester, _ = make(error(404, "NotFoundError", "There is no task 5."))
+    with pytest.raises(InvalidRequest, match="There is no task 5"):
+        requester.send_request("/x", {}, "get")
+    status, body = requester.send_request("/x", {}, "get", tenacious=False)
+    assert (status, body["error"]) == (404, "NotFoundError")
 
 
 def test_closing_closes_the_connections() -> None:

@@ -19,8 +19,9 @@ from jobmon.core.constants import TaskResourcesType
 from jobmon.core.instance_event import InstanceEvent
 from jobmon.core.process_identity import ProcessIdentity
 from jobmon.core.requester import ErrorBody
-from jobmon.core.states import Cause, TaskInstanceEvent, TaskStatus, WorkflowRunEvent
+from jobmon.core.states import Cause, TaskInstanceEvent, TaskStatus, WorkflowRunEvent, WorkflowRunStatus
 from jobmon.serializers import define, monitor, swarm
+from jobmon.serializers import select as select_messages
 from jobmon.server.web import dialect
 from jobmon.server.web.database import Database
 from jobmon.server.web.models import Base
@@ -145,6 +146,7 @@ class Scene:
     tool_id: int
     template_id: int
     resting: MadeWorkflow  # registered, not running
+    waiting_run_id: int  # created, nobody works on it
 
 
 @pytest.fixture
@@ -156,6 +158,8 @@ def scene(app: FastAPI) -> Scene:
         run_id = run_make(connection, workflow.workflow_id, now=now)
         (attempt,) = attempts_make(connection, workflow, run_id, [0], batch_num=1, now=now)
         resting = workflow_make(connection, [[], [0]], now=now, name="resting")
+        created = workflow_make(connection, [[]], now=now, name="created")
+        waiting = run_make(connection, created.workflow_id, now=now, status=WorkflowRunStatus.LINKING)
 
         def first(model: str, column: str = "id") -> int:
             table = Base.metadata.tables[model]
@@ -171,6 +175,7 @@ def scene(app: FastAPI) -> Scene:
             first("tool"),
             first("task_template"),
             resting,
+            waiting,
         )
 
 
@@ -258,6 +263,11 @@ CASES: dict[str, Callable[[Scene], tuple[object, msgspec.Struct | None]]] = {
         s.resting.workflow_id,
         swarm.WorkflowRunRequest("one key", "tester", "4", CONTROLLER, 90),
     ),
+    "POST /swarm/workflow_run/{workflow_run_id}/take": lambda s: (
+        s.waiting_run_id,
+        swarm.TakeRunRequest("its own key", CONTROLLER, 90),
+    ),
+    "POST /swarm/workflow/{workflow_id}/drain": lambda s: (s.workflow.workflow_id, None),
     "POST /swarm/workflow_run/{workflow_run_id}/events": lambda s: (
         s.run_id,
         swarm.RunEventsRequest([WorkflowRunEvent.STOP]),
@@ -294,7 +304,7 @@ CASES: dict[str, Callable[[Scene], tuple[object, msgspec.Struct | None]]] = {
     ),
     "POST /swarm/workflow_run/{workflow_run_id}/reset_tasks": lambda s: (
         s.run_id,
-        swarm.ResetTasksRequest(True),
+        swarm.ResetTasksRequest(True, increase_resources=True),
     ),
     "PUT /swarm/workflow/{workflow_id}/limit": lambda s: (s.workflow.workflow_id, swarm.LimitRequest(3)),
     "POST /worker/task_instance/{task_instance_id}/event": lambda s: (
@@ -307,6 +317,11 @@ CASES: dict[str, Callable[[Scene], tuple[object, msgspec.Struct | None]]] = {
         s.workflow.workflow_id,
         monitor.UpdateTasksRequest(s.workflow.task_ids[2:], TaskStatus.DONE.value),
     ),
+    "POST /monitor/workflow/{workflow_id}/select": lambda s: (
+        s.workflow.workflow_id,
+        select_messages.SelectRequest(["step"], node_args={"which": ["1"]}, is_detailed=True),
+    ),
+    "POST /monitor/task_subtree": lambda s: ("", select_messages.SubtreeRequest(s.workflow.task_ids)),
     "PUT /monitor/workflow/{workflow_id}/reset": lambda s: (
         s.resting.workflow_id,
         monitor.ResetWorkflowRequest(False),
@@ -320,7 +335,7 @@ COUNTING = {
     "POST /swarm/workflow_run/{workflow_run_id}/sync",
     "POST /worker/task_instance/{task_instance_id}/event",
 }
-TIMED = {"lost_in_seconds"}
+TIMED = {"lost_in_seconds", "elapsed_seconds"}
 # The run's cursor moves all the same: who reads by it looks once in vain.
 NOTED_AGAIN = {
     "PUT /swarm/workflow/{workflow_id}/limit",

@@ -162,6 +162,13 @@ class ClusterDistributor(ABC):
         return [leftover.task_instance_id for leftover in leftovers]
 
     # -- all clusters -------------------------------------------------------------------------------
+    def diagnose(self) -> Sequence[tuple[str, bool, str]]:
+        """Checks for ``jobmon doctor``: what was looked at, whether it is as it should be, and a sentence.
+
+        Takes at most a few seconds, changes nothing, and works before ``start``.
+        """
+        return []
+
     def start(self) -> None:
         """Connect to the cluster."""
 

@@ -1,10 +1,13 @@
-"""Configuration: one table of keys, four sources.
+"""Configuration: one table of keys, five sources.
 
 A value comes from, in this order: the ``dict_config`` argument (and later calls of ``set``), the environment
-(``JOBMON__SECTION__KEY``), a configuration file, the default in :data:`KEYS`. A file is layered over the
-defaults, it does not replace them. The file is the constructor's argument, else the one named by ``JOBMON__CONFIG_FILE``,
-else the one a site's ``jobmon_installer*`` package names by ``get_config_file()``, else ``~/.jobmon/config.yaml``
-where that exists. ``${NAME}`` in a value of a file is replaced from the environment.
+(``JOBMON__SECTION__KEY``), a file ``.env`` in the working directory, a configuration file, the default in :data:`KEYS`.
+A file is layered over the defaults, it does not replace them. The file is the constructor's argument, else the one
+named by ``JOBMON__CONFIG_FILE``, else the one a site's ``jobmon_installer*`` package names by ``get_config_file()``, else
+``~/.jobmon/config.yaml`` where that exists. ``${NAME}`` in a value of a file is replaced from the environment and ``.env``.
+
+Keys whose values are mappings of the site's own (*open* ones) take single entries from the environment as well:
+``JOBMON__TELEMETRY__TRACING__SERVER_ENABLED`` is an entry of ``telemetry.tracing``.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ import json
 import os
 import pkgutil
 import string
+import sys
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
@@ -23,6 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from jobmon.core.dotenv import read_dotenv
 from jobmon.core.exceptions import ConfigError
 
 ENV_PREFIX = "JOBMON__"
@@ -31,14 +36,24 @@ CONFIG_FILE_ENV = "JOBMON__CONFIG_FILE"
 
 @dataclass(frozen=True)
 class Key:
-    """One configuration key: its default, what it means, and whether it must not be shown."""
+    """One configuration key.
+
+    Attributes:
+        section, name: ``section.name`` is how it is written; a dot in the name means a nested mapping.
+        default: value where nothing else is said.
+        meaning: a sentence for the documentation.
+        secret: must not be shown.
+        is_open: a mapping whose keys are the site's own.
+        is_idle: accepted, so that files of other versions can be kept, but without effect in this one.
+    """
 
     section: str
     name: str
     default: Any
     meaning: str
     secret: bool = False
-    is_open: bool = False  # a mapping whose keys are the site's own
+    is_open: bool = False
+    is_idle: bool = False
 
     @property
     def env(self) -> str:
@@ -48,7 +63,15 @@ class Key:
 
 def _keys(section: str, *rows: tuple[Any, ...]) -> Iterator[Key]:
     for name, default, meaning, *flags in rows:
-        yield Key(section, name, default, meaning, secret="secret" in flags, is_open="open" in flags)
+        yield Key(
+            section,
+            name,
+            default,
+            meaning,
+            secret="secret" in flags,
+            is_open="open" in flags,
+            is_idle="idle" in flags,
+        )
 
 
 KEYS: tuple[Key, ...] = (
@@ -82,14 +105,14 @@ KEYS: tuple[Key, ...] = (
     *_keys(
         "heartbeat",
         ("workflow_run_interval", 30, "Seconds between two signs of life of a controller."),
-        ("task_instance_interval", 90, "Seconds between two signs of life of a remote task."),
+        ("task_instance_interval", 90, "Seconds between two signs of life of a remote task.", "idle"),
         ("report_by_buffer", 3.1, "Intervals without a sign of life after which something counts as lost."),
-        ("graceful_termination_retry_count", 3, "Heartbeats retried before a worker gives up."),
-        ("graceful_termination_retry_heartbeat", True, "Whether such heartbeats are retried."),
+        ("graceful_termination_retry_count", 3, "Heartbeats retried before a worker gives up.", "idle"),
+        ("graceful_termination_retry_heartbeat", True, "Whether such heartbeats are retried.", "idle"),
     ),
     *_keys(
         "distributor",
-        ("poll_interval", 10, "Seconds between two looks at a remote cluster."),
+        ("poll_interval", 10, "Seconds between two looks at a remote cluster.", "idle"),
         ("worker_node_entry_point", "", "Path of worker_node_entry_point on the compute nodes."),
     ),
     *_keys(
@@ -112,46 +135,58 @@ KEYS: tuple[Key, ...] = (
     *_keys(
         "logging",
         ("client_logconfig_file", "", "Logging configuration of the client (YAML, logging.config form)."),
-        ("server_logconfig_file", "", "The same for the server."),
+        ("server_logconfig_file", "", "The same for jobmon-server."),
         ("distributor_logconfig_file", "", "The same for a detached controller."),
-        ("worker_logconfig_file", "", "The same for the worker node wrapper."),
+        ("worker_logconfig_file", "", "The same for the worker node wrapper.", "idle"),
         ("client", {}, "Overrides: formatters, handlers, loggers.", "open"),
         ("server", {}, "Overrides: formatters, handlers, loggers.", "open"),
         ("distributor", {}, "Overrides: formatters, handlers, loggers.", "open"),
-        ("worker", {}, "Overrides: formatters, handlers, loggers.", "open"),
+        ("worker", {}, "Overrides: formatters, handlers, loggers.", "open", "idle"),
     ),
     *_keys(
         "auth",
-        ("enabled", False, "Whether users sign in."),
+        ("enabled", False, "Whether users sign in; this version cannot, and refuses to start a server then."),
     ),
-    *_keys("session", ("secret_key", "", "Signs the browser's session cookie.", "secret")),
+    *_keys("session", ("secret_key", "", "Signs the browser's session cookie.", "secret", "idle")),
     *_keys(
         "oidc",
-        ("name", "OIDC", "Name of the identity provider."),
-        ("conf_url", "", "Its discovery document."),
-        ("client_id", "", "Client id there."),
-        ("client_secret", "", "Client secret there.", "secret"),
-        ("scope", "openid email profile", "Scopes asked for."),
-        ("redirect_uri", "", "Where the provider sends the browser back."),
-        ("login_landing_page_uri", "", "Where a login ends."),
-        ("admin_group", "", "Members may change every workflow."),
+        ("name", "OIDC", "Name of the identity provider.", "idle"),
+        ("conf_url", "", "Its discovery document.", "idle"),
+        ("client_id", "", "Client id there.", "idle"),
+        ("client_secret", "", "Client secret there.", "secret", "idle"),
+        ("scope", "openid email profile", "Scopes asked for.", "idle"),
+        ("redirect_uri", "", "Where the provider sends the browser back.", "idle"),
+        ("login_landing_page_uri", "", "Where a login ends.", "idle"),
+        ("admin_group", "", "Members may change every workflow.", "idle"),
     ),
     *_keys(
-        "cors", ("allowed_origins", "http://localhost:3000,http://localhost:3001", "Origins of browsers.")
+        "cors",
+        ("allowed_origins", "http://localhost:3000,http://localhost:3001", "Origins of browsers.", "idle"),
     ),
     *_keys(
         "reaper",
         ("poll_interval_minutes", 5, "Minutes between two looks for lost runs."),
-        ("slack_api_url", "", "Where the reaper reports."),
-        ("slack_token", "", "Its token.", "secret"),
-        ("slack_channel_default", "", "Its channel."),
+        ("slack_api_url", "", "Where the reaper reports.", "secret", "idle"),
+        ("slack_token", "", "Its token.", "secret", "idle"),
+        ("slack_channel_default", "", "Its channel.", "idle"),
     ),
     *_keys(
         "telemetry",
-        ("deployment_environment", "prod", "Named in traces."),
-        ("debug", False, "Verbose telemetry."),
-        ("tracing", {}, "Tracing: requester_enabled, server_enabled, span_exporter, exporters.", "open"),
-        ("logging", {}, "Log export: enabled, log_exporter, exporters.", "open"),
+        ("deployment_environment", "prod", "Named in traces.", "idle"),
+        ("debug", False, "Verbose telemetry.", "idle"),
+        (
+            "tracing",
+            {},
+            "Tracing: requester_enabled, server_enabled, span_exporter, exporters.",
+            "open",
+            "idle",
+        ),
+        ("logging", {}, "Log export: enabled, log_exporter, exporters.", "open", "idle"),
+    ),
+    *_keys(
+        "otlp",
+        ("web_enabled", False, "Traces of the server, as versions up to 3.2 spelt it.", "idle"),
+        ("http_enabled", False, "Traces of requests, as versions up to 3.2 spelt it.", "idle"),
     ),
 )
 """Every key there is; the reference in the documentation is made from this table."""
@@ -159,6 +194,16 @@ KEYS: tuple[Key, ...] = (
 _BY_PATH = {(key.section, key.name): key for key in KEYS}
 _SECTIONS = frozenset(key.section for key in KEYS)
 _UNSET = object()
+
+
+def open_key(section: str, name: str) -> Key | None:
+    """The open key that ``section.name`` is, or is an entry of."""
+    parts = name.split(".")
+    for length in range(len(parts), 0, -1):
+        key = _BY_PATH.get((section, ".".join(parts[:length])))
+        if key is not None:
+            return key if key.is_open else None
+    return None
 
 
 def coerce(text: str) -> Any:
@@ -182,12 +227,26 @@ def coerce(text: str) -> Any:
 _BOOLEANS = {"t": True, "true": True, "yes": True, "f": False, "false": False, "no": False}
 
 
-def _expand(value: Any) -> Any:
+def _expand(value: Any, variables: Mapping[str, str]) -> Any:
     if isinstance(value, str):
-        return string.Template(value).safe_substitute(os.environ) if "$" in value else value
+        return string.Template(value).safe_substitute(variables) if "$" in value else value
     if isinstance(value, dict):
-        return {k: _expand(v) for k, v in value.items()}
-    return [_expand(v) for v in value] if isinstance(value, list) else value
+        return {k: _expand(v, variables) for k, v in value.items()}
+    return [_expand(v, variables) for v in value] if isinstance(value, list) else value
+
+
+def _put(mapping: dict[str, Any], path: list[str], value: Any) -> None:
+    """Set an entry of nested mappings; names are those already there where only the case differs."""
+    for name in path[:-1]:
+        name = _name_in(mapping, name)
+        if not isinstance(mapping.get(name), dict):
+            mapping[name] = {}
+        mapping = mapping[name]
+    mapping[_name_in(mapping, path[-1])] = value
+
+
+def _name_in(mapping: Mapping[str, Any], name: str) -> str:
+    return next((known for known in mapping if str(known).lower() == name.lower()), name)
 
 
 def _flatten(section: str, values: Mapping[str, Any], origin: str) -> Iterator[tuple[str, Any]]:
@@ -199,7 +258,7 @@ def _flatten(section: str, values: Mapping[str, Any], origin: str) -> Iterator[t
             for name, value in node.items():
                 yield from walk(f"{prefix}.{name}" if prefix else str(name), value)
             return
-        if key is None:
+        if key is None and open_key(section, prefix) is None:
             warnings.warn(f"{origin}: unknown configuration key {section}.{prefix} (ignored)", stacklevel=2)
         yield prefix, node
 
@@ -207,9 +266,13 @@ def _flatten(section: str, values: Mapping[str, Any], origin: str) -> Iterator[t
         yield from walk(str(name), value)
 
 
-def default_config_file() -> str:
-    """Path of the configuration file that applies when none is given; empty when there is none."""
-    path = os.environ.get(CONFIG_FILE_ENV, "")
+def default_config_file(variables: Mapping[str, str] = os.environ) -> str:
+    """Path of the configuration file that applies when none is given; empty when there is none.
+
+    Args:
+        variables: where ``JOBMON__CONFIG_FILE`` may stand.
+    """
+    path = variables.get(CONFIG_FILE_ENV, "")
     if path:
         return path
     installers = [m.name for m in pkgutil.iter_modules() if m.name.startswith("jobmon_installer")]
@@ -233,9 +296,9 @@ def read_config_file(path: str) -> dict[str, dict[str, Any]]:
         raise ConfigError(f"The configuration file {path} does not exist.") from None
     except (OSError, yaml.YAMLError) as error:
         raise ConfigError(f"The configuration file {path} cannot be read: {error}") from error
-    if not isinstance(content, dict) or not all(isinstance(v, dict) for v in content.values()):
+    if not isinstance(content, dict) or not all(isinstance(v, dict | None) for v in content.values()):
         raise ConfigError(f"The configuration file {path} must hold sections of 'key: value' lines.")
-    return content
+    return {str(section): values or {} for section, values in content.items()}
 
 
 class JobmonConfig:
@@ -249,7 +312,8 @@ class JobmonConfig:
     def __init__(
         self, filepath: str = "", dict_config: Mapping[str, Mapping[str, Any]] | None = None
     ) -> None:
-        self.filepath = filepath or default_config_file()
+        self.dotenv = {} if "pytest" in sys.modules else read_dotenv(Path(".env"))
+        self.filepath = filepath or default_config_file(self._variables())
         self._file: dict[tuple[str, str], Any] = {}
         self._explicit: dict[tuple[str, str], Any] = {}
         if self.filepath:
@@ -257,53 +321,91 @@ class JobmonConfig:
                 self._load(self._file, section, content, self.filepath)
         for section, values in (dict_config or {}).items():
             self._load(self._explicit, section, values, "dict_config")
-        self._warn_of_unknown_environment()
+        self._warn_of_unknown_variables()
 
-    @staticmethod
+    def _variables(self) -> Mapping[str, str]:
+        """The environment, with what ``.env`` adds to it."""
+        return {**self.dotenv, **os.environ} if self.dotenv else os.environ
+
     def _load(
-        store: dict[tuple[str, str], Any], section: str, values: Mapping[str, Any], origin: str
+        self, store: dict[tuple[str, str], Any], section: str, values: Mapping[str, Any], origin: str
     ) -> None:
         if section not in _SECTIONS:
             warnings.warn(f"{origin}: unknown configuration section {section} (ignored)", stacklevel=3)
         for name, value in _flatten(section, values, origin):
-            store[section, name] = value
+            opened = open_key(section, name)
+            if opened is None or opened.name == name:
+                store[section, name] = value
+                continue
+            at = (section, opened.name)
+            entries = copy.deepcopy(store.get(at) or self._file.get(at) or {})
+            _put(entries, name.removeprefix(f"{opened.name}.").split("."), value)
+            store[at] = entries
 
-    @staticmethod
-    def _warn_of_unknown_environment() -> None:
+    def _warn_of_unknown_variables(self) -> None:
         known = {key.env for key in KEYS} | {CONFIG_FILE_ENV}
         open_prefixes = tuple(f"{key.env}__" for key in KEYS if key.is_open)
-        for name in os.environ:
-            if name.startswith(ENV_PREFIX) and name not in known and not name.startswith(open_prefixes):
-                warnings.warn(f"environment: unknown configuration variable {name} (ignored)", stacklevel=3)
+        for origin, names in (("environment", os.environ), (".env", self.dotenv)):
+            for name in names:
+                if name.startswith(ENV_PREFIX) and name not in known and not name.startswith(open_prefixes):
+                    warnings.warn(f"{origin}: unknown configuration variable {name} (ignored)", stacklevel=3)
 
     # -- reading ----------------------------------------------------------------------------------
     def origin(self, section: str, key: str) -> str:
-        """Where the value comes from: ``argument``, ``environment``, ``file`` or ``default``."""
-        section, key = section.lower(), key.lower()
-        known = _BY_PATH.get((section, key))
-        env = known.env if known else Key(section, key, None, "").env
-        if (section, key) in self._explicit:
-            return "argument"
-        if env in os.environ:
-            return "environment"
-        if (section, key) in self._file:
-            return "file"
-        return "default"
+        """Where the value comes from: ``argument``, ``environment``, ``.env``, ``file`` or ``default``."""
+        return self._find(section.lower(), key.lower())[1]
 
-    def _lookup(self, section: str, key: str) -> Any:
-        section, key = section.lower(), key.lower()
+    def place(self, section: str, key: str) -> str:
+        """Where the value comes from, by name: the variable, the path of the file; ``argument``, ``default``."""
+        return self._find(section.lower(), key.lower())[2]
+
+    def idle_settings(self) -> list[Key]:
+        """Keys that were given a value of their own but have no effect in this version."""
+        return [
+            key
+            for key in KEYS
+            if key.is_idle
+            and self.origin(key.section, key.name) != "default"
+            and self.get(key.section, key.name) != key.default
+        ]
+
+    def _find(self, section: str, key: str) -> tuple[Any, str, str]:
+        """Value, kind of its origin, and name of the place."""
+        opened = open_key(section, key)
+        if opened is None:
+            return self._find_whole(section, key)
+        value, origin, place = self._find_whole(section, opened.name)
+        if origin != "argument":
+            for name, text in sorted(self._variables().items()):
+                if name.startswith(f"{opened.env}__"):
+                    value = copy.deepcopy(value) if isinstance(value, dict) else {}
+                    _put(value, name.removeprefix(f"{opened.env}__").lower().split("__"), coerce(text))
+                    origin, place = self._origin_of_variable(name)
+        for part in key.removeprefix(opened.name).removeprefix(".").split(".") if key != opened.name else ():
+            name = _name_in(value, part) if isinstance(value, dict) else part
+            value = value[name] if isinstance(value, dict) and name in value else _UNSET
+        return value, origin, place
+
+    def _find_whole(self, section: str, key: str) -> tuple[Any, str, str]:
         known = _BY_PATH.get((section, key))
         env = known.env if known else Key(section, key, None, "").env
+        variables = self._variables()
         if (section, key) in self._explicit:
-            return self._explicit[section, key]
-        if env in os.environ:
-            text = os.environ[env]
-            return text if known is not None and isinstance(known.default, str) else coerce(text)
-        if (section, key) in self._file:
-            return _expand(self._file[section, key])
-        if known is not None:
-            return copy.copy(known.default)
-        return _UNSET
+            return self._explicit[section, key], "argument", "argument"
+        if env in variables:
+            text = variables[env]
+            is_text = known is not None and isinstance(known.default, str)
+            return text if is_text else coerce(text), *self._origin_of_variable(env)
+        value = self._file.get((section, key))
+        if value is not None:
+            expanded = _expand(value, variables)
+            if known is not None and not isinstance(known.default, str) and expanded != value:
+                expanded = coerce(expanded) if isinstance(expanded, str) else expanded
+            return expanded, "file", self.filepath
+        return copy.copy(known.default) if known is not None else _UNSET, "default", "default"
+
+    def _origin_of_variable(self, name: str) -> tuple[str, str]:
+        return ("environment", name) if name in os.environ else (".env", f"{name} in .env")
 
     def get(self, section: str, key: str) -> Any:
         """Value of a key; ``pool.size`` names a nested one.
@@ -311,7 +413,7 @@ class JobmonConfig:
         Raises:
             ConfigError: when the key has neither a value nor a default.
         """
-        value = self._lookup(section, key)
+        value = self._find(section.lower(), key.lower())[0]
         if value is _UNSET:
             raise ConfigError(f"The configuration has no key {section}.{key}.")
         return value
@@ -389,3 +491,17 @@ class JobmonConfig:
         except OSError as error:
             raise ConfigError(f"The configuration cannot be written to {target}: {error}") from error
         self.filepath = str(target)
+
+
+def main() -> None:
+    """``jobmon_config``, a command of earlier generations that had nothing to do: it names its successor."""
+    import argparse
+
+    parser = argparse.ArgumentParser(
+        prog="jobmon_config",
+        description="This command does nothing by itself.\n\nTo see the configuration:  jobmon config show\n"
+        "To change it:              jobmon config set KEY VALUE",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.parse_args()
+    parser.print_help()

@@ -72,3 +72,6 @@ LOG_TAIL_CHARACTERS = 10_000
 
 TASK_NAME_CHARACTERS = 255
 """Width of the column of task names."""
+
+PLAN_VARIABLE = "JOBMON_PLAN"
+"""Environment variable naming a file: the script writes its plan there and ends, instead of registering or running."""

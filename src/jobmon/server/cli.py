@@ -8,7 +8,7 @@ import click
 
 from jobmon.core import __version__
 from jobmon.core.configuration import JobmonConfig
-from jobmon.core.exceptions import JobmonError
+from jobmon.core.exceptions import ConfigError, JobmonError
 
 
 @click.group()
@@ -56,10 +56,23 @@ def upgrade(db_uri: str) -> None:
 def start(host: str, port: int) -> None:
     """Serve, in the foreground, over the configured database."""
     import uvicorn
+    from uvicorn.config import LOGGING_CONFIG
 
+    from jobmon.core.logging import logging_settings
     from jobmon.server.web.api import get_app
 
-    uvicorn.run(get_app(JobmonConfig()), host=host, port=port, access_log=False)
+    config = JobmonConfig()
+    if config.get_boolean("auth", "enabled"):
+        raise ConfigError(
+            "auth.enabled is true, but this version has no sign-in: who reaches the server may see and change "
+            "everything. Put it behind a proxy that lets in the right people, and set auth.enabled to false "
+            "(JOBMON__AUTH__ENABLED=false)."
+        )
+    idle = [f"{key.section}.{key.name}" for key in config.idle_settings()]
+    if idle:
+        click.echo(f"Set, but without effect in this version: {', '.join(idle)}.", err=True)
+    log_config = logging_settings(config, "server", LOGGING_CONFIG)
+    uvicorn.run(get_app(config), host=host, port=port, access_log=False, log_config=log_config)
 
 
 def main() -> None:

@@ -4,17 +4,39 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from jobmon.core.states import USER_LABELS
 
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+class CapitalChoice(click.Choice[str]):
+    """One of some words in capitals, which may be typed in small letters."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The word in capitals."""
+        return super().convert(value.upper() if isinstance(value, str) else value, param, ctx)
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """The words that begin like this, whatever the case."""
+        from click.shell_completion import CompletionItem
+
+        return [CompletionItem(word) for word in self.choices if word.startswith(incomplete.upper())]
+
+
 class ManyOption(click.Option):
-    """An option that takes all values up to the next option: ``-t 1 2 3`` is ``-t 1 -t 2 -t 3``."""
+    """An option that takes all values up to the next option: ``-t 1 2 3`` is ``-t 1 -t 2 -t 3``.
+
+    Where it is one of some words, a number that follows them is not taken: ``tasks -s DONE FATAL 12``.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs["multiple"] = True
@@ -26,17 +48,19 @@ class ManyOption(click.Option):
         for name in self.opts:
             option = parser._long_opt.get(name) or parser._short_opt.get(name)
             if option is not None and not getattr(option, "takes_many", False):
-                option.process = _process_many(option.process)
+                option.process = self._process_many(option.process)
                 option.takes_many = True
 
+    def _process_many(self, process_one: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:
+        def process(value: Any, state: Any) -> None:
+            process_one(value, state)
+            while state.rargs and self._takes(state.rargs[0]):
+                process_one(state.rargs.pop(0), state)
 
-def _process_many(process_one: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:
-    def process(value: Any, state: Any) -> None:
-        process_one(value, state)
-        while state.rargs and not state.rargs[0].startswith("-"):
-            process_one(state.rargs.pop(0), state)
+        return process
 
-    return process
+    def _takes(self, word: str) -> bool:
+        return not word.startswith("-") and not (isinstance(self.type, click.Choice) and word.isdigit())
 
 
 def output_option(function: F) -> F:
@@ -70,15 +94,8 @@ def status_option(function: F) -> F:
         "--status",
         "statuses",
         cls=ManyOption,
-        type=click.Choice(USER_LABELS, case_sensitive=False),
+        type=CapitalChoice(USER_LABELS),
         help="Only tasks in these states.",
-    )(function)
-
-
-def workflow_option(function: F) -> F:
-    """``-w ID``, required."""
-    return click.option(
-        "-w", "--workflow-id", type=click.IntRange(min=1), required=True, help="Id of the workflow."
     )(function)
 
 

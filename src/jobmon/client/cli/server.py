@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import click
 
+from jobmon.client.cli.group import CommandGroup
 
-@click.group()
+
+@click.group(cls=CommandGroup)
 def server() -> None:
     """The local server, which starts by itself where it is needed."""
 
 
 @server.command()
 def start() -> None:
-    """Start the local server, unless it runs."""
+    """Start the local server, unless it runs.
+
+    \b
+    Examples:
+      jobmon server start
+    """
     from jobmon.client.commands import server as commands
 
     click.echo(commands.start_server())
@@ -20,7 +27,12 @@ def start() -> None:
 
 @server.command()
 def stop() -> None:
-    """End the local server; workflows that run start it again."""
+    """End the local server; workflows that run start it again.
+
+    \b
+    Examples:
+      jobmon server stop
+    """
     from jobmon.client.commands import server as commands
 
     click.echo(commands.stop_server())
@@ -31,7 +43,12 @@ def stop() -> None:
     "-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True, help="Format."
 )
 def status(output: str) -> None:
-    """Whether the local server runs, and where its files are."""
+    """Whether the local server runs, and where its files are.
+
+    \b
+    Examples:
+      jobmon server status
+    """
     from jobmon.client.commands import records
     from jobmon.client.commands import server as commands
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -31,10 +30,10 @@ def to_csv(records: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
 
 def to_frame(records: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> Any:
     """A data frame where pandas is installed, else a list of dictionaries."""
-    if importlib.util.find_spec("pandas") is None:
+    try:
+        import pandas as pd
+    except ImportError:
         return [dict(record) for record in records]
-    import pandas as pd
-
     return pd.DataFrame(list(records), columns=list(columns))
 
 
