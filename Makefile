@@ -31,8 +31,10 @@ lint: $(VENV)/.installed-dev  ## Check style, types and the directions of import
 bench: $(VENV)/.installed-dev  ## Measure the budgets on this machine
 	$(BIN)/python -m bench
 
-docs: $(VENV)/.installed-dev  ## Write the pages of docs/ that are made from tables in the code
+docs: $(VENV)/.installed-dev  ## Write the pages made from the code, and build the site in build/docs
 	$(BIN)/python docs/generate.py
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet -b html docs build/docs
+	@echo "The documentation is at build/docs/index.html"
 
 clean:  ## Remove .venv, caches and the example's results
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
@@ -52,5 +54,5 @@ $(VENV)/.installed: $(VENV)/.made pyproject.toml
 $(VENV)/.installed-dev: $(VENV)/.installed pyproject.toml
 	@echo "Installing the tools for tests and checks into $(VENV)"
 	@$(PIP) --upgrade 'pip>=25.1'  # older ones do not know dependency groups
-	@$(PIP) --editable '.[server,examples]' --group tests --group lint
+	@$(PIP) --editable '.[server,examples]' --group tests --group lint --group docs
 	@touch $@

@@ -12,6 +12,12 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import click
+import state_diagrams
+from database_tables import tables_page
+
+from jobmon.client.cli import cli
+from jobmon.client.cli.flat import FLAT
 from jobmon.core import states
 from jobmon.core.configuration import KEYS, Key
 
@@ -23,6 +29,7 @@ class Machine(NamedTuple):
     """A state machine as the page shows it; ``events`` says what the states mean to the machine above it."""
 
     title: str
+    drawing: str
     table: Mapping[Any, Mapping[Any, Any]]
     events: Mapping[Any, StrEnum]
     above: str
@@ -30,36 +37,25 @@ class Machine(NamedTuple):
 
 
 MACHINES = (
-    Machine("Workflow", states.WORKFLOW, {}, "", {}),
-    Machine("Workflow run", states.WORKFLOW_RUN, states.WORKFLOW_EVENT_OF_RUN_STATE, "workflow", {}),
-    Machine("Task", states.TASK, {}, "", states.TASK_USER_LABEL),
+    Machine("Workflow", "workflow", states.WORKFLOW, {}, "", {}),
+    Machine(
+        "Workflow run",
+        "workflow_run",
+        states.WORKFLOW_RUN,
+        states.WORKFLOW_EVENT_OF_RUN_STATE,
+        "workflow",
+        {},
+    ),
+    Machine("Task", "task", states.TASK, {}, "", states.TASK_USER_LABEL),
     Machine(
         "Task instance",
+        "task_instance",
         states.TASK_INSTANCE,
         states.TASK_EVENT_OF_INSTANCE_STATE,
         "task",
         states.TASK_INSTANCE_USER_LABEL,
     ),
 )
-
-
-def diagram(table: Mapping[Any, Mapping[Any, Any]]) -> Iterator[str]:
-    """Lines of a Mermaid state diagram: one arrow per pair of states, labelled with the events."""
-    arrows: defaultdict[tuple[Any, Any], list[str]] = defaultdict(list)
-    for state, row in table.items():
-        for event, target in row.items():
-            if target is not states.STALE:
-                arrows[state, target].append(event)
-    yield from ("```mermaid", "stateDiagram-v2")
-    reached = {target for _, target in arrows}
-    for state in table:
-        if state is next(iter(table)):
-            yield f"    [*] --> {state.name}"
-        elif state not in reached:
-            yield f"    {state.name}"
-    for (state, target), events in arrows.items():
-        yield f"    {state.name} --> {target.name}: {', '.join(events)}"
-    yield "```"
 
 
 def row(*cells: object) -> str:
@@ -110,7 +106,14 @@ def states_page() -> str:
         "may come late or twice in a state is ignored there; any other event that has no arrow is refused.",
     ]
     for machine in MACHINES:
-        lines += ["", f"## {machine.title}", "", *diagram(machine.table), "", *state_table(machine)]
+        lines += [
+            "",
+            f"## {machine.title}",
+            "",
+            f"![{machine.title}: states and transitions](diagrams/{machine.drawing}.svg)",
+            "",
+            *state_table(machine),
+        ]
     return "\n".join(lines) + "\n"
 
 
@@ -129,13 +132,23 @@ def configuration_page() -> str:
         "",
         "1. the program: arguments of a call, `JobmonConfig(dict_config=…)`;",
         "2. the environment: `JOBMON__<SECTION>__<KEY>`, as in the tables below;",
-        "3. the configuration file: the one named by `JOBMON__CONFIG_FILE`, else that of a site's",
-        "   `jobmon_installer…` package, else `~/.jobmon/config.yaml`. It holds sections with those keys",
-        "   that differ from the default;",
-        "4. the default.",
+        "3. a file `.env` in the working directory: lines `NAME=value`, with or without `export`, values in quotes or",
+        "   not, `#` before a comment. The environment itself is not changed by it;",
+        "4. the configuration file: the one named by `JOBMON__CONFIG_FILE`, else that of a site's",
+        "   `jobmon_installer…` package (its function `get_config_file()`), else `~/.jobmon/config.yaml`. It holds",
+        "   sections with those keys that differ from the default; in its values `${NAME}` stands for a variable of",
+        "   the environment or of `.env`;",
+        "5. the default.",
         "",
-        "`jobmon config show` prints what applies, `jobmon config set SECTION.KEY VALUE` writes the file.",
-        "Unknown keys are warned about. Keys marked *secret* are not shown; *open* ones hold your own keys.",
+        "`jobmon config show --origin` prints what applies and where each value comes from,",
+        "`jobmon config set SECTION.KEY VALUE` writes the file, `jobmon doctor` looks for mistakes.",
+        "Texts of the environment are read as numbers, truth values (true, t, yes, false, f, no), JSON or Python",
+        "literals, in this order, except where the key is a text. Unknown keys are warned about.",
+        "",
+        "Keys marked *secret* are masked, as are passwords in addresses and entries named like secrets. *Open* keys",
+        "hold entries of your own, which the environment spells with `__`: `JOBMON__LOGGING__CLIENT__VERSION` is the",
+        "entry `version` of `logging.client`. Keys marked *no effect* are accepted, so that files written for other",
+        "versions can be kept, but do nothing in this one.",
     ]
     sections: dict[str, list[Key]] = defaultdict(list)
     for key in KEYS:
@@ -143,15 +156,94 @@ def configuration_page() -> str:
     for section, keys in sections.items():
         lines += ["", f"## {section}", "", row("Key", "Default", "Meaning", "Environment"), row(*["---"] * 4)]
         for key in keys:
-            marks = " *secret*" * key.secret + " *open*" * key.is_open
+            marks = " *secret*" * key.secret + " *open*" * key.is_open + " *no effect*" * key.is_idle
             lines.append(row(f"`{section}.{key.name}`{marks}", default(key), key.meaning, f"`{key.env}`"))
     return "\n".join(lines) + "\n"
 
 
-PAGES = {"states.md": states_page, "configuration.md": configuration_page}
+HELP_WIDTH = 100
+CLI_INTRODUCTION = """
+`jobmon` looks at workflows, changes them by hand, runs, resumes and stops them. Every command explains itself with
+`-h`; the same texts stand below.
+
+* **Lists** are written `-t 1 2 3` or `-t 1 -t 2 -t 3`.
+* **Output**: where rows come out, `-o table` is for people, `-o json` and `-o csv` are for programs. Colours are left out
+  when the output is piped or `NO_COLOR` is set.
+* **Exit codes**: 0 done; 1 an error, one line of which is on stderr (`--debug` shows where it arose); 2 the command line
+  was not understood; 130 interrupted. `-v` logs every request to the server.
+* **Tab completion**: a line in the start-up file of the shell:
+
+  | Shell | File | Line |
+  | --- | --- | --- |
+  | bash 4.4 or newer | `~/.bashrc` | `eval "$(jobmon completion bash)"` |
+  | zsh | `~/.zshrc` | `eval "$(jobmon completion zsh)"` |
+  | fish | `~/.config/fish/config.fish` | `jobmon completion fish \\| source` |
+"""
+
+
+def help_text(context: click.Context) -> str:
+    """``--help`` of a command, the same whatever terminal this runs in."""
+    return context.command.get_help(context).rstrip()
+
+
+def help_sections(context: click.Context, level: int) -> Iterator[str]:
+    """Lines of the sections of a command and of what is below it."""
+    yield from ("", f"{'#' * level} {context.command_path}", "", "```text", help_text(context), "```")
+    if isinstance(context.command, click.Group):
+        for name, command in sorted(context.command.commands.items()):
+            if not command.hidden:
+                yield from help_sections(click.Context(command, parent=context, info_name=name), level + 1)
+
+
+def flat_rows() -> Iterator[str]:
+    """Rows of the table of flat names: what each of its options is today."""
+    for name, flat in FLAT.items():
+        options = []
+        for each in flat.parameters:
+            if isinstance(each.parameter, click.Option):
+                today = f"`{each.now}`" if each.now else "what happens anyway"
+                options.append(f"`{'/'.join(each.parameter.opts)}` {today}")
+        yield row(f"`{name}`", f"`jobmon {flat.now}`", "; ".join(options))
+
+
+def cli_page() -> str:
+    """The page of the command line."""
+    root = click.Context(
+        cli, info_name="jobmon", terminal_width=HELP_WIDTH, color=False, **cli.context_settings
+    )
+    lines = [
+        NOTE.format(source="the help texts in jobmon.client.cli"),
+        "# Command line",
+        CLI_INTRODUCTION.rstrip(),
+        *help_sections(root, 2),
+        "",
+        "## Earlier names",
+        "",
+        "The names of earlier generations work as they did, with their own options. Each says what to type today.",
+        "",
+        row("Name", "Today", "Options, and what they are today"),
+        row("---", "---", "---"),
+        *flat_rows(),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def database_page() -> str:
+    """The page of the tables in the database."""
+    return NOTE.format(source="jobmon.server.web.models") + "\n" + tables_page()
+
+
+PAGES = {
+    "states.md": states_page,
+    "configuration.md": configuration_page,
+    "cli.md": cli_page,
+    "database.md": database_page,
+}
 
 
 if __name__ == "__main__":
     for name, page in PAGES.items():
         (HERE / name).write_text(page(), encoding="utf-8")
         print(f"docs/{name}")
+    for drawing in state_diagrams.draw_stale():
+        print(f"docs/diagrams/{drawing}")

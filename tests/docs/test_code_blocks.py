@@ -1,7 +1,7 @@
 """The code blocks of the documentation do what they say.
 
 The words after the language of a block decide: ``python`` is run (``python NAME.py`` is saved under that name
-first), ``sh run`` must succeed, ``sh run fails`` must fail; every other block is left alone. The blocks of a
+first), ``sh run`` too; with ``fails`` behind it the block must fail. Every other block is left alone. The blocks of a
 page run in their order, in one directory that holds a copy of ``examples``, with a local server of their own.
 """
 
@@ -46,7 +46,7 @@ def blocks(page: Path) -> list[Block]:
     return [block for block in found if block.is_run]
 
 
-PAGES = [page for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))) if blocks(page)]
+PAGES = [page for page in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))) if blocks(page)]
 
 
 @pytest.fixture

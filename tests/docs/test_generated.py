@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import runpy
+import sys
 from pathlib import Path
 
 import pytest
 
+from jobmon.client.cli import cli
+from jobmon.client.cli.flat import FLAT
+from jobmon.client.cli.group import walk
 from jobmon.core import states
 from jobmon.core.configuration import KEYS
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
+sys.path.insert(0, str(DOCS))
 PAGES = runpy.run_path(str(DOCS / "generate.py"))["PAGES"]
 
 
@@ -35,4 +40,32 @@ def test_secrets_are_marked_and_their_values_not_shown() -> None:
     page = PAGES["configuration.md"]()
     for key in KEYS:
         if key.secret:
-            assert f"| `{key.section}.{key.name}` *secret* |  |" in page
+            marks = " *secret*" + " *no effect*" * key.is_idle
+            assert f"| `{key.section}.{key.name}`{marks} |  |" in page
+
+
+def test_every_command_is_in_the_page() -> None:
+    """Those of today with their help, the earlier ones in a table; whatever terminal the page is made in."""
+    page = PAGES["cli.md"]()
+    for path, command in walk(cli):
+        assert f"# jobmon {path}\n\n```text\nUsage: jobmon {path} " in page
+        assert command.help
+    for name, flat in FLAT.items():
+        assert f"| `{name}` | `jobmon {flat.now}` |" in page
+    assert max(len(line) for line in page.split("## Earlier names")[0].splitlines()) <= 130
+
+
+def test_the_page_of_the_command_line_depends_on_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not on the terminal, nor on the configuration."""
+    page = PAGES["cli.md"]()
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("JOBMON__HTTP__REQUEST_TIMEOUT", "1")
+    assert PAGES["cli.md"]() == page
+
+
+def test_drawings_are_of_todays_tables() -> None:
+    """A drawing that was not made again after a change of the states is found out."""
+    import state_diagrams
+
+    assert state_diagrams.stale() == [], "run 'make docs'"
