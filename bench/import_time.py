@@ -38,5 +38,5 @@ def help_seconds() -> float:
 
 ROWS = (
     Row("import jobmon.client.api", "s", import_seconds, 0.15, "peer 0.4 s"),
-    Row("jobmon --help", "s", help_seconds, 0.15, "peer 0.7 s"),
+    Row("`jobmon --help`", "s", help_seconds, 0.15, "peer 0.7 s"),
 )

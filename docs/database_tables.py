@@ -19,17 +19,7 @@ Everything Jobmon knows is in these tables; read them with any SQL program. On y
 Statuses are letters; the tables `…_status` say what they mean, and so does the page on [states](states.md). Times
 are UTC. Columns in **bold** are the primary key; those that may be empty are marked *null*.
 
-For example, which tasks of workflow 12 needed more than one attempt, and what the last one used:
-
-```sql
-SELECT task.id, task.name, task.num_attempts, task_instance.status, task_instance.wallclock, task_instance.maxrss
-FROM task
-JOIN task_instance ON task_instance.task_id = task.id
-WHERE task.workflow_id = 12
-  AND task.num_attempts > 1
-  AND task_instance.id = (SELECT max(id) FROM task_instance latest WHERE latest.task_id = task.id)
-ORDER BY task.num_attempts DESC;
-```
+[Asking the database](howto/sql.md) has queries to begin with.
 """
 
 

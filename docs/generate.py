@@ -19,7 +19,7 @@ from database_tables import tables_page
 from jobmon.client.cli import cli
 from jobmon.client.cli.flat import FLAT
 from jobmon.core import states
-from jobmon.core.configuration import KEYS, Key
+from jobmon.core.configuration_keys import KEYS, Key
 
 HERE = Path(__file__).resolve().parent
 NOTE = "<!-- Written by docs/generate.py from {source}; change that and run it again. -->"
@@ -125,7 +125,7 @@ def default(key: Key) -> str:
 def configuration_page() -> str:
     """The page of configuration keys."""
     lines = [
-        NOTE.format(source="jobmon.core.configuration"),
+        NOTE.format(source="jobmon.core.configuration_keys"),
         "# Configuration",
         "",
         "Jobmon runs without any. A value is taken from the first of these that has it:",
@@ -154,30 +154,43 @@ def configuration_page() -> str:
     for key in KEYS:
         sections[key.section].append(key)
     for section, keys in sections.items():
-        lines += ["", f"## {section}", "", row("Key", "Default", "Meaning", "Environment"), row(*["---"] * 4)]
+        lines += [
+            "",
+            f"## {section}",
+            "",
+            row("Key", "Default", "Meaning, and name in the environment"),
+            row(*["---"] * 3),
+        ]
         for key in keys:
             marks = " *secret*" * key.secret + " *open*" * key.is_open + " *no effect*" * key.is_idle
-            lines.append(row(f"`{section}.{key.name}`{marks}", default(key), key.meaning, f"`{key.env}`"))
+            meaning = f"{key.meaning}<br>`{key.env}`"
+            lines.append(row(f"`{section}.{key.name}`{marks}", default(key), meaning))
     return "\n".join(lines) + "\n"
 
 
-HELP_WIDTH = 100
+HELP_WIDTH = 90
 CLI_INTRODUCTION = """
 `jobmon` looks at workflows, changes them by hand, runs, resumes and stops them. Every command explains itself with
 `-h`; the same texts stand below.
 
+* **Ids** of workflows and tasks stand alone or behind their option: `status 12 13`, `status -w 12 13`.
 * **Lists** are written `-t 1 2 3` or `-t 1 -t 2 -t 3`.
-* **Output**: where rows come out, `-o table` is for people, `-o json` and `-o csv` are for programs. Colours are left out
+* **Output**: where rows come out, `-o table` is for people, `-o json` and `-o csv` are for programs. In a terminal
+  too narrow for the table each row is shown as a list. Colours are left out
   when the output is piped or `NO_COLOR` is set.
 * **Exit codes**: 0 done; 1 an error, one line of which is on stderr (`--debug` shows where it arose); 2 the command line
   was not understood; 130 interrupted. `-v` logs every request to the server.
-* **Tab completion**: a line in the start-up file of the shell:
 
-  | Shell | File | Line |
-  | --- | --- | --- |
-  | bash 4.4 or newer | `~/.bashrc` | `eval "$(jobmon completion bash)"` |
-  | zsh | `~/.zshrc` | `eval "$(jobmon completion zsh)"` |
-  | fish | `~/.config/fish/config.fish` | `jobmon completion fish \\| source` |
+## Tab completion
+
+Put this line into the start-up file of your shell, and open a new terminal. Commands, options and
+the values an option may have are completed.
+
+| Shell | File | Line |
+| --- | --- | --- |
+| bash 4.4 or newer | `~/.bashrc` | `eval "$(jobmon completion bash)"` |
+| zsh | `~/.zshrc`, below `compinit` | `eval "$(jobmon completion zsh)"` |
+| fish | `~/.config/fish/config.fish` | `jobmon completion fish \\| source` |
 """
 
 

@@ -14,7 +14,8 @@ from hypothesis import settings
 from sqlalchemy import Engine, event
 
 from jobmon.core import local_server
-from jobmon.core.configuration import ENV_PREFIX, JobmonConfig
+from jobmon.core.configuration import JobmonConfig
+from jobmon.core.configuration_keys import ENV_PREFIX
 from jobmon.core.local_server import LocalServerFiles
 from jobmon.core.requester import Requester
 from jobmon.server.web import dialect

@@ -147,7 +147,7 @@ def main() -> int:
     else:
         print(f"Put right what failed, then go on with: {script} --resume")
     print("To look closer:")
-    for command in ("status", "tasks", "logs"):
+    for command in ("status", "logs" if status == "D" else "errors", "report"):
         print(f"    {as_typed('jobmon')} workflow {command} -w {workflow.workflow_id}")
     return 0 if status == "D" else 1
 

@@ -78,6 +78,37 @@ def test_dependencies(run: Run, workflow: Workflow) -> None:
     assert "three" in output.split("Downstream")[1]
 
 
+def test_ids_with_and_without_their_option(run: Run, workflow: Workflow) -> None:
+    """Lists both ways, in any order, mixed."""
+    other = workflow.tool_version.tool.create_workflow(name="other")
+    template = next(iter(workflow.arrays.values())).task_template_version.task_template
+    other.add_task(template.create_task(name="four", command="echo 4", cluster_name="sequential"))
+    other.bind()
+    ids = [workflow.workflow_id, other.workflow_id]
+    tasks = [task.task_id for task in workflow.tasks.values()]
+    for words in ((*ids,), ("-w", *ids), (ids[0], "-w", ids[1]), ("-o", "csv", *ids, "-l", 3)):
+        answer = json.loads(run("workflow", "status", *words, "-o", "json").stdout)
+        assert sorted(row["WF_ID"] for row in answer) == ids
+    told = [
+        run("task", "status", *words).stdout
+        for words in ((*tasks[:2],), ("-t", *tasks[:2]), ("-s", "DONE", "FATAL", *tasks[:2]))
+    ]
+    assert told[0] == told[1] == told[2]
+    for command in ("dependencies", "explain"):
+        assert run("task", command, tasks[0]).stdout == run("task", command, "-t", tasks[0]).stdout
+    assert "1 of 1 task" in run("task", "update", tasks[1], "-s", "DONE").stdout
+
+
+def test_a_list_that_was_cut_says_so(run: Run, workflow: Workflow) -> None:
+    """On stderr, so that programs may read what there is."""
+    for command in ("tasks", "logs"):
+        cut = run("workflow", command, workflow.workflow_id, "-l", 2, "-o", "csv")
+        assert len(cut.stdout.splitlines()) == 3
+        assert cut.stderr == "These are the first 2; -l 40 shows up to 40.\n"
+        assert run("workflow", command, workflow.workflow_id, "-l", 40).stderr == ""
+    assert "There is no workflow of nobody yet." in run("workflow", "status", "-u", "nobody").stderr
+
+
 def test_mend_and_resume(run: Run, workflow: Workflow, directory: Path) -> None:
     result = run("workflow", "resume", "-w", workflow.workflow_id)
     assert result.exit_code == 1
@@ -103,7 +134,7 @@ def test_set_by_hand(run: Run, workflow: Workflow) -> None:
     assert result.exit_code == 0, result.output
     assert f"workflow {workflow.workflow_id} is DONE" in result.output
     result = run("task", "update", "-t", tasks["one"], "-w", workflow.workflow_id, "-s", "G")
-    assert "2 of 2 tasks (with 1 tasks that wait for them) were set to REGISTERED" in result.output
+    assert "2 of 2 tasks (with 1 task that waits for them) were set to REGISTERED" in result.output
     assert as_json(run, "workflow", "status")[0]["WF_STATUS"] == "HALTED"
 
 

@@ -74,7 +74,26 @@ def test_show_one_value(run: Run) -> None:
         json.loads(run("config", "show", "--key", "db.pool", "-o", "json").output)["db"]["pool"]["size"] == 8
     )
     result = run("config", "show", "--section", "nope")
-    assert (result.exit_code, result.stderr) == (1, "Error: The configuration has no section nope.\n")
+    assert (result.exit_code, result.stderr) == (
+        1,
+        "Error: The configuration has no section nope; a key is written section.key.\n",
+    )
+
+
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [
+        ("nope", "no section nope; a key is written section.key.\n"),
+        ("parallelism", "a key is written section.key. Did you mean multiprocess.parallelism?"),
+        ("htpp.service_url", "Did you mean http.service_url?"),
+        ("http.service_ulr", "no key http.service_ulr. Did you mean http.service_url?"),
+    ],
+)
+def test_a_key_that_is_not_there(run: Run, key: str, message: str) -> None:
+    """What it may have meant is named."""
+    result = run("config", "show", "--key", key)
+    assert result.exit_code == 1
+    assert message in result.stderr
 
 
 def test_set_writes_the_file(run: Run, directory: Path) -> None:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
+import time
+from datetime import datetime, timedelta
 from pathlib import Path
 
+import pytest
 from command_line import Run
 
 from jobmon.client import status_commands
@@ -36,8 +40,26 @@ def test_explain(run: Run, workflow: Workflow) -> None:
     one = next(task for task in workflow.tasks.values() if task.name == "one")
     assert str(one.explain()) == str(explanation) == run("task", "explain", tasks["one"]).stdout.rstrip("\n")
     assert "<pre>Task" in explanation._repr_html_()
+    assert "\n-[ 1 ]-" in explanation.text(40)  # too narrow for a table
     unknown = run("task", "explain", 999)
     assert (unknown.exit_code, unknown.stderr) == (1, "Error: There is no task 999.\n")
+
+
+def test_moments_are_those_of_the_clock_here(
+    run: Run, workflow: Workflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task_id = next(task.task_id for task in workflow.tasks.values() if task.name == "one")
+    in_utc = re.search(r"done at (.{19}) UTC", run("task", "explain", task_id, "-o", "json").stdout)
+    assert in_utc
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        told = run("task", "explain", task_id).stdout
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    there = datetime.fromisoformat(in_utc[1]) + timedelta(hours=9)
+    assert f"done at {there:%Y-%m-%d %H:%M:%S} in" in told
 
 
 def test_explain_against_an_earlier_workflow(run: Run, requester: Requester) -> None:

@@ -136,7 +136,7 @@ def test_the_namespace_of_client_cli(workflow: Workflow, capsys: pytest.CaptureF
     assert json.loads(capsys.readouterr().out)[0]["TASK_NAME"] == "one"
     with pytest.raises(SystemExit):
         client.parse_args("workflow_tasks -w zero")
-    assert "is not a valid integer" in capsys.readouterr().err
+    assert "'zero' is no id" in capsys.readouterr().err
 
 
 def test_flat_names_do_what_the_commands_of_today_do(run: Run, workflow: Workflow, directory: Path) -> None:

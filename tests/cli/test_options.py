@@ -104,6 +104,28 @@ def test_an_unknown_command_names_the_nearest(words: str, near: str | None) -> N
     assert near in result.stderr if near else "Did you mean" not in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("workflow tasks x", "'x' is no id; an id is a whole number from 1."),
+        ("workflow status 1 0", "'0' is no id"),
+        ("task status", "Name the tasks"),
+        ("task dependencies", "Name one task: jobmon task dependencies ID."),
+        ("task explain 1 -t 2", "Name one task: jobmon task explain ID."),
+        ("workflow tasks", "Name one workflow: jobmon workflow tasks ID."),
+    ],
+)
+def test_what_is_said_about_ids(words: str, message: str) -> None:
+    result = CliRunner().invoke(cli, words.split(), prog_name="jobmon")
+    assert result.exit_code == 2
+    assert message in result.stderr
+
+
+@pytest.mark.parametrize("path", ["", "workflow", "task"])
+def test_a_group_tells_whole_sentences(path: str) -> None:
+    assert "..." not in CliRunner().invoke(cli, [*path.split(), "--help"]).output.partition("Commands:")[2]
+
+
 def test_help_imports_nothing_heavy() -> None:
     code = (
         "import sys, jobmon.client.cli\n"

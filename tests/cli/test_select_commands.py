@@ -123,7 +123,7 @@ def test_setting_what_is_chosen(fits: Workflow, run: Run) -> None:
     assert statuses(fits) == {"DONE": 5, "FATAL": 2, "PENDING": 1}
     agreed = run(*words, "-y")
     assert agreed.exit_code == 0, agreed.output
-    assert "2 of 3 tasks (with 1 tasks that wait for them) were set to REGISTERED" in agreed.output
+    assert "2 of 3 tasks (with 1 task that waits for them) were set to REGISTERED" in agreed.output
     nothing = run(*words, "-y")
     assert (nothing.exit_code, "No task of workflow" in nothing.stderr) == (1, True)
     assert (

@@ -76,6 +76,42 @@ def test_usage_on_the_command_line(run: Run, workflow: Workflow) -> None:
     assert (unknown.exit_code, unknown.output) == (1, "Error: There is no task template version 999.\n")
 
 
+def test_usage_of_a_workflow(run: Run, workflow: Workflow) -> None:
+    """Of each of its templates, or of one by its name; the same figures as by the id of the version."""
+    version = template_of(workflow).active_task_template_version.id
+    usage = ("workflow", "resources", "usage")
+    table = run(*usage, "-w", workflow.workflow_id)
+    assert table.exit_code == 0
+    assert "MEDIAN_MEM" in table.stdout
+    assert f"| step       | {version}         | 2       |" in table.stdout
+    (row,) = json.loads(run(*usage, "-w", workflow.workflow_id, "--ci", "95", "-o", "json").stdout)
+    one = json.loads(run(*usage, "-t", version, "--ci", "95", "-o", "json").stdout)
+    assert (row["MAX_MEM"], row["MEAN_RUNTIME"]) == (one["max_mem"], one["mean_runtime"])
+    assert [row["CI_LOW_RUNTIME"], row["CI_HIGH_RUNTIME"]] == one["ci_runtime"]
+    named = (*usage, "-w", workflow.workflow_id, "--template", "step", "-a", '{"command": "true"}')
+    assert f"step,{version},1," in run(*named, "-o", "csv").stdout
+    unended = run(*usage, "-w", workflow.workflow_id, "--template", "step", "-a", '{"command": "no"}')
+    assert f"| step       | {version}         | 0       |" in unended.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "exit_code", "said"),
+    [
+        ((), 2, "-w ID --template NAME for one of them"),
+        (("--template", "step"), 2, "Say whose"),
+        (("-t", 1, "--template", "step"), 2, "not both"),
+        (("-w", 1, "-a", '{"x": 1}'), 2, "--template NAME"),
+        (("-w", 1, "--template", "stop"), 1, "no tasks of a template 'stop'; it has step."),
+        (("-w", 99), 1, "There is no workflow 99"),
+    ],
+)
+def test_whose_usage(
+    run: Run, workflow: Workflow, words: tuple[object, ...], exit_code: int, said: str
+) -> None:
+    result = run("workflow", "resources", "usage", *words)
+    assert (result.exit_code, said in result.output) == (exit_code, True), result.output
+
+
 def test_the_file_is_read_again(run: Run, workflow: Workflow, requester: Requester, tmp_path: Path) -> None:
     """By every reader of such files; memory and run time mean what was measured."""
     path = tmp_path / "resources.yaml"

@@ -64,16 +64,51 @@ def test_what_went_wrong_in_a_workflow(run: Run, located: Workflow) -> None:
     assert (everything["TASKS"], everything["ATTEMPTS"], everything["TEMPLATES"]) == ("4", "8", "fit: 4")
 
 
-def test_no_errors_and_no_workflow(run: Run, requester: Requester) -> None:
+def test_what_failures_share_though_they_say_something_else(
+    run: Run, requester: Requester, tmp_path: Path
+) -> None:
+    """Two texts, too few of each to tell; together they are of one location."""
+    tool = Tool("mixed", requester=requester)
+    template = tool.get_task_template(
+        "fit",
+        "test {loc} != 3 || {{ case {n} in 1|2) echo 'no input';; *) echo 'no room';; esac >&2; exit 3; }}",
+        node_args=["n", "loc"],
+        default_cluster_name="sequential",
+        max_attempts=1,
+    )
+    workflow = tool.create_workflow()
+    workflow.add_tasks(template.create_tasks(n=["1", "2", "3", "4"], loc=["1", "2", "3"]))
+    assert workflow.run() == "E"
+    told = run("workflow", "errors", workflow.workflow_id).stdout
+    shared = "all 4 have loc 3; none of the 8 that are done have it"
+    assert told.splitlines()[:2] == [
+        f"workflow {workflow.workflow_id}: 4 tasks failed in 2 ways",
+        f"  failures of fit together: {shared}",
+    ]
+    assert told.count("have loc 3") == 1
+    page = tmp_path / "report.html"
+    assert run("workflow", "report", workflow.workflow_id, "-o", page).exit_code == 0
+    assert f"<li>fit: {shared}</li>" in page.read_text()
+
+
+def test_no_errors_and_no_workflow(run: Run, requester: Requester, tmp_path: Path) -> None:
     tool = Tool("fine", requester=requester)
     template = tool.get_task_template("ok", "true {n}", node_args=["n"], default_cluster_name="sequential")
     workflow = tool.create_workflow()
     workflow.add_task(template.create_task(n="1"))
     assert workflow.run() == "D"
     result = run("workflow", "errors", workflow.workflow_id)
-    assert result.stdout.startswith(
-        f"No task of workflow {workflow.workflow_id} that is not done has failed."
-    )
+    assert result.stdout == f"No attempt of workflow {workflow.workflow_id} has failed.\n"
+    retried = tool.create_workflow()
+    once = f"test -e {tmp_path}/once || {{ touch {tmp_path}/once; false; }}"
+    twice = tool.get_task_template("twice", "{command}", ["command"], default_cluster_name="sequential")
+    retried.add_task(twice.create_task(command=once, max_attempts=2))
+    assert retried.run() == "D"
+    result = run("workflow", "errors", retried.workflow_id)
+    assert result.stdout.splitlines() == [
+        f"No task of workflow {retried.workflow_id} that is not done has failed.",
+        f"Failures that another attempt made good:  jobmon workflow errors {retried.workflow_id} --all",
+    ]
     assert run("workflow", "errors", 99).exit_code == 1
     assert run("workflow", "errors").exit_code == 2
     result = run("workflow", "watch", workflow.workflow_id)

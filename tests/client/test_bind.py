@@ -24,6 +24,7 @@ from jobmon.core.exceptions import (
 from jobmon.core.requester import Requester
 from jobmon.core.states import WorkflowRunEvent
 from jobmon.serializers import define
+from jobmon.serializers.swarm import WorkflowMetadataResponse
 
 
 def pipeline(tool: Tool, size: int = 5, workflow_args: str = "1990", **kwargs: Any) -> Workflow:
@@ -254,6 +255,9 @@ def test_limits_can_be_changed_later(app_requester: Requester) -> None:
     workflow = pipeline(Tool("life", requester=app_requester))
     workflow.bind()
     workflow.set_task_template_max_concurrency_limit("fit", 2)
+    path = f"/swarm/workflow/{workflow.workflow_id}/metadata"
+    metadata = app_requester.send("GET", path, None, WorkflowMetadataResponse)
+    assert {each.task_template_name: each.max_concurrently_running for each in metadata.arrays}["fit"] == 2
 
 
 def test_running_and_running_again(app_requester: Requester, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from jobmon.client.failures import (
-    changed_resources,
     cluster_headline,
     describe_cluster,
     describe_failure,
@@ -92,7 +91,7 @@ LARGER = {"memory": 3, "runtime": 60, "queue": "long.q"}
                 "attempt_number": 1,
                 "task_status": "Q",
                 "workflow_status": "R",
-                "next_resources": {"memory": 2.5},
+                "next_resources": {"memory": 2.5, "runtime": 60, "queue": "all.q"},
             },
             "asks for memory 2.5 GiB instead of 2 GiB and will run again as attempt 2",
         ),
@@ -160,13 +159,6 @@ def test_a_server_that_says_less_is_understood() -> None:
         text
         == "fit (task 1): it failed\n    broke\n  will run again later\n  look closer: jobmon task status -t 1"
     )
-
-
-def test_resources_that_stay_are_not_mentioned() -> None:
-    assert changed_resources({"memory": 1}, {"memory": 1}) == ""
-    assert changed_resources({}, {"memory": 1}) == ""
-    assert changed_resources({"runtime": 60}, {"runtime": 90}) == "runtime 1 min 30 s instead of 1 min 00 s"
-    assert changed_resources({"cores": 1}, {"cores": 1, "memory": 0.5}) == "memory 512 MiB instead of none"
 
 
 def test_the_attempts_of_a_task_tell_their_stories() -> None:

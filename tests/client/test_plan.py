@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from jobmon.client.plan import Plan
+from jobmon.client.plan_text import plan_text
 from jobmon.client.task_template import TaskTemplate
 from jobmon.client.tool import Tool
 from jobmon.client.workflow import Workflow
@@ -106,6 +107,10 @@ def test_a_new_workflow(templates: Any, tmp_path: Path, database_uri: str) -> No
     words = str(plan)
     assert words.startswith("A new workflow 'two levels': a run would run 5 of 5 tasks (5 new).")
     assert "at least 3 h 00 min" in words
+    assert "WITHOUT RUN TIME" in words
+    assert max(len(line) for line in plan_text(plan, 70).splitlines() if line[0] in "|+-") <= 70
+    (queue,) = (msgspec.structs.replace(each, num_unknown=0) for each in plan.queues)
+    assert "WITHOUT RUN TIME" not in plan_text(msgspec.structs.replace(plan, queues=[queue]))
     assert plan._repr_html_().startswith("<pre>A new workflow &#x27;two")
 
 

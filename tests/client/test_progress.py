@@ -14,9 +14,7 @@ from jobmon.client.progress import (
     SilentDisplay,
     choose_display,
     describe_eta,
-    duration,
     last_words,
-    rough_duration,
     say,
 )
 from jobmon.client.result import WorkflowRunResult, errors_by_task
@@ -79,7 +77,7 @@ def test_lines_are_few() -> None:
     display.stop()
     lines = stream.getvalue().splitlines()
     assert lines[0] == "workflow 1: 100 tasks"
-    assert lines[1] == "  10 of 100 done, 2 running, 5.0 s"
+    assert lines[1] == "  10 of 100 done, 2 running, 5 s"
     assert len(lines) == 10
 
 
@@ -91,8 +89,8 @@ def test_a_slow_run_says_something_every_ten_seconds_if_there_is_news() -> None:
         clock.now += 10
         display.update(progress(done, failed=int(done > 1)))
     assert stream.getvalue().splitlines()[1:] == [
-        "  1 of 100 done, 2 running, 5.0 s",
-        "  2 of 100 done, 2 running, 1 failed, 5.0 s",
+        "  1 of 100 done, 2 running, 5 s",
+        "  2 of 100 done, 2 running, 1 failed, 5 s",
     ]
 
 
@@ -128,33 +126,6 @@ def test_a_closed_stream_ends_no_run() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "text"), [(0.84, "0.8 s"), (42.2, "42 s"), (200, "3 min 20 s"), (7500, "2 h 05 min")]
-)
-def test_lengths_of_time_in_words(seconds: float, text: str) -> None:
-    assert duration(seconds) == text
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (0.2, "1 s"),
-        (7.4, "7 s"),
-        (43, "45 s"),
-        (200, "3 min 20 s"),
-        (595, "10 min"),
-        (1250, "21 min"),
-        (7800, "2 h 10 min"),
-        (3 * 3600 + 40, "3 h"),
-        (86000, "23 h 55 min"),
-        (100_000, "1 d 4 h"),
-        (86400 * 9, "9 days"),
-    ],
-)
-def test_rough_lengths_of_time_in_words(seconds: float, text: str) -> None:
-    assert rough_duration(seconds) == text
-
-
-@pytest.mark.parametrize(
     ("eta", "text"),
     [
         (
@@ -185,10 +156,12 @@ def test_the_last_words_of_a_success_are_short() -> None:
 
 def test_the_last_words_of_a_failure_say_what_and_why_and_what_next() -> None:
     errors = [error(task_id, number) for number in (2, 1) for task_id in range(1, 8)]
-    words = last_words(result("E", 3, failed=list(range(1, 8))), "fits", errors)
-    assert "ERROR, 3 of 10 tasks done, 7 failed" in words
-    assert words.count("failed: fit_") == 5
-    assert "… and 2 more" in words
+    ended = result("E", 3, failed=list(range(1, 8)))
+    ended.task_final_statuses |= {8: "G", 9: "D"}
+    words = last_words(ended, "fits", errors)
+    assert "ERROR, 3 of 10 tasks done, 7 failed, 1 not run, in 1 min 02 s" in words
+    assert "  7 failed, for example fit_1 (task 1): it failed\n" in words
+    assert "more" not in words
     assert "it broke 2" in words
     assert "it broke 1" not in words
     assert "stderr: /logs/1.e2" in words
@@ -196,6 +169,28 @@ def test_the_last_words_of_a_failure_say_what_and_why_and_what_next() -> None:
     assert "jobmon workflow errors 12" in words
     assert "jobmon task status -t 1" in words
     assert "jobmon workflow resume -w 12" in words
+
+
+def test_one_example_of_each_kind_of_failure() -> None:
+    """The most frequent kinds; a traceback says where."""
+    trace = 'Traceback (most recent call last):\n  File "/a.py", line {n}, in {f}\n    x\nKeyError: {n}'
+    texts = (
+        ["no disk"] * 2
+        + [trace.format(n=n, f="load") for n in range(5)]
+        + ["odd", trace.format(n=9, f="main")]
+    )
+    errors = [
+        error(task_id, description="The command exited with code 1.", stderr_log=text)
+        for task_id, text in enumerate(texts, 1)
+    ]
+    words = last_words(result("E", 0, failed=list(range(1, 13))), "", errors)
+    told = [line for line in words.splitlines() if "(task " in line]
+    assert told == [
+        "  5 failed, for example fit_3 (task 3): it failed",
+        "  2 failed, for example fit_1 (task 1): it failed",
+        "  failed: fit_8 (task 8): it failed",
+    ]
+    assert "  … and 4 more" in words
 
 
 def test_long_errors_are_shown_by_their_end() -> None:

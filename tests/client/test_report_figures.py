@@ -149,7 +149,7 @@ def test_idle_time_is_drawn_short() -> None:
     ((_, left_out),) = axis.gaps
     assert left_out == pytest.approx(day - 100)
     assert axis.position(axis.start + day) == pytest.approx(100 + 200 / 30)
-    assert "23 h 58 min idle" in charts.concurrency_chart(charts.curves_of(found, axis), axis)
+    assert "23 h 58 min idle" in charts.concurrency_chart(found, charts.curves_of(found, axis), axis)
 
 
 @given(
@@ -195,6 +195,25 @@ def test_no_time_is_lost_in_bins(attempts: list[tuple[float, float, float, bool]
     assert max(running) <= len(attempts) + 1e-6
 
 
+def test_peaks_are_whole_numbers() -> None:
+    """Three attempts on two slots: where one follows another at once, being told late makes no third one."""
+    found = gathered(
+        {"started": iso(0), "ended": iso(100), "wallclock": None},
+        {"queued": iso(1), "started": iso(2), "ended": iso(50), "wallclock": None},
+        {"queued": iso(1), "started": iso(49.8), "ended": iso(120), "wallclock": None},
+    )
+    (template,) = found.templates
+    assert timeline.most_at_once(timeline.spans_running(template, found.now)) == 2
+    assert timeline.most_at_once(timeline.spans_waiting(template, found.now)) == 2
+    assert timeline.most_at_once([(5.0, 5.0)]) == 0
+    axis = timeline.axis_of(found)
+    assert axis is not None
+    curves = charts.curves_of(found, axis)
+    told = re.findall(r"(?:at most|peak) [^<]*", charts.concurrency_chart(found, curves, axis))
+    assert told == ["at most 2", "at most 2"]
+    assert "3 attempts, peak 3<" in charts.template_rows(found, curves, axis)
+
+
 @pytest.mark.parametrize(
     ("peak_gib", "status", "verdict", "words"),
     [
@@ -220,20 +239,6 @@ def test_advice_on_time_and_cores() -> None:
     assert advice.runtime_advice(slow).verdict == "close"
     (busy,) = gathered({"cpu": 4 * 3600.0}).templates
     assert advice.cores_advice(busy).words == "Up to 4.0 were busy. Ask for 4."
-
-
-def test_lengths_of_time_for_people() -> None:
-    told = [advice.describe_seconds(each) for each in (0.0042, 9.96, 12.4, 60, 200, 3600, 90_000, 400_000)]
-    assert told == [
-        "0.0042 s",
-        "10 s",
-        "12 s",
-        "1 min",
-        "3 min 20 s",
-        "1 h 00 min",
-        "25 h 00 min",
-        "4 d 15 h",
-    ]
 
 
 def test_a_page_without_attempts() -> None:

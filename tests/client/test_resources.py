@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jobmon.client.defaults import own_scales
 from jobmon.client.task_resources import TaskResources
 from jobmon.client.units import MemUnit, TimeUnit
 from jobmon.core.cluster_protocol import ClusterQueue
@@ -106,6 +107,15 @@ def test_a_sequence_is_read_by_many_and_only_as_far_as_needed() -> None:
     assert [next(one), next(one), next(other)] == [4, 5, 4]
     assert sequence.first(3) == [4, 5, 6]
     assert list(ScaleSequence(iter([1]))) == [1]
+
+
+def test_an_iterator_given_to_several_tasks_is_one_sequence() -> None:
+    """Whoever is asked first does not take the values from the others."""
+    scales = {"runtime": iter([5, 6])}
+    first, second = own_scales(scales)["runtime"], own_scales(scales)["runtime"]
+    assert first is second
+    assert first.first(2) == second.first(2) == [5, 6]
+    assert own_scales({"runtime": iter([5, 6])})["runtime"] is not first
 
 
 def test_scales_in_the_database() -> None:

@@ -76,11 +76,46 @@ def test_tasks_of_an_array_are_joined_by_tasks_made_one_by_one(tool: Tool, simpl
     assert single.array is tasks[0].array
 
 
-def test_create_tasks_twice_with_one_template_is_refused(tool: Tool, simple: TaskTemplate) -> None:
+@pytest.mark.parametrize("is_single_first", [True, False])
+def test_tasks_of_one_template_form_one_array_however_they_were_made(
+    tool: Tool, simple: TaskTemplate, is_single_first: bool
+) -> None:
+    """What a call of create_tasks said of its tasks stays theirs; the array is one, with the smaller limit."""
     workflow = tool.create_workflow()
-    workflow.add_tasks(simple.create_tasks(number=[1]))
-    with pytest.raises(ValueError, match="only once per task template"):
-        workflow.add_tasks(simple.create_tasks(number=[2]))
+    some = simple.create_tasks(number=[1, 2], compute_resources={"cores": 2}, max_concurrently_running=5)
+    single = simple.create_task(number=3, compute_resources={"cores": 1}, max_attempts=7)
+    more = simple.create_tasks(
+        number=[4, 5],
+        compute_resources={"runtime": 9},
+        max_attempts=2,
+        max_concurrently_running=4,
+        name="late",
+    )
+    workflow.add_tasks([single, *some] if is_single_first else [*some, single])
+    workflow.add_task(more[0])
+    (array,) = workflow.arrays.values()
+    assert array is some[0].array is single.array is more[0].array
+    assert (array.name, array.max_concurrently_running) == ("late", 4)
+    assert some[0].compute_resources == {"cores": 2}
+    assert more[0].compute_resources == {"runtime": 9}
+    assert [task.max_attempts for task in (some[0], single, more[0])] == [3, 7, 2]
+    workflow.add_task(more[1])
+    assert len(workflow.get_tasks_by_node_args("step", number=[1, 3, 4, 5])) == 4
+    workflow.bind()
+    assert {task.array.array_id for task in workflow.tasks.values()} == {array.array_id}
+    with pytest.raises(ValueError, match="was added already"):
+        workflow.add_tasks(simple.create_tasks(number=[5]))
+    workflow.set_default_cluster_name("multiprocess")
+    workflow.add_tasks(simple.create_tasks(number=[6], cluster_name="multiprocess"))
+    assert more[0].array is array
+
+
+def test_the_calls_for_one_array_agree_on_the_cluster(tool: Tool, simple: TaskTemplate) -> None:
+    workflow = tool.create_workflow()
+    workflow.add_tasks(simple.create_tasks(number=[1], cluster_name="dummy"))
+    with pytest.raises(ValueError, match="are to run on sequential, others of it on dummy"):
+        workflow.add_tasks(simple.create_tasks(number=[2], cluster_name="sequential"))
+    assert len(workflow.tasks) == 1
 
 
 def test_a_task_belongs_to_one_workflow(tool: Tool, simple: TaskTemplate) -> None:
@@ -103,6 +138,10 @@ def test_tasks_are_found_by_node_args(tool: Tool) -> None:
     workflow.add_tasks(template.create_tasks(x=[1, 2, 3], y=["ab", "c"], z=0))
     found = workflow.get_tasks_by_node_args("grid", x=[1, "3"], y="c")
     assert [task.node.node_args for task in found] == [{"x": "1", "y": "c"}, {"x": "3", "y": "c"}]
+    template.get_task_template_version("{x} {place}", ["x", "place"])
+    elsewhere = workflow.add_task(template.create_task(x=1, place="here"))
+    assert workflow.get_tasks_by_node_args("grid", place="here") == [elsewhere]
+    assert elsewhere in workflow.get_tasks_by_node_args("grid", x=1)
     with pytest.raises(ValueError, match="no tasks of 'other'"):
         workflow.get_tasks_by_node_args("other", x=1)
     with pytest.raises(ValueError, match="z: no node arg"):

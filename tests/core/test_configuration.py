@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from jobmon.core import configuration
-from jobmon.core.configuration import KEYS, JobmonConfig, Key, coerce
+from jobmon.core.configuration import JobmonConfig, coerce
+from jobmon.core.configuration_keys import KEYS, Key
 from jobmon.core.dotenv import read_dotenv
 from jobmon.core.exceptions import ConfigError
 

@@ -75,6 +75,25 @@ def error(status: int, name: str, message: str = "wrong", hint: str = "") -> Rep
     return Reply(status, json.dumps(body).encode())
 
 
+def test_who_waits_is_told_for_what(caplog: pytest.LogCaptureFixture) -> None:
+    """Once, and only when the second try was in vain too."""
+    requester, _ = make(httpx.ConnectError("refused"), Reply())
+    requester.send("GET", "/x", None, Answer)
+    assert not caplog.records
+    requester, _ = make(httpx.ConnectError("refused"), attempts=9)
+    with pytest.raises(RetryBudgetExhausted):
+        requester.send("GET", "/x", None, Answer)
+    assert [each.getMessage() for each in caplog.records] == [
+        "No answer from the Jobmon server at http://s/api/v3 (ConnectError: refused); trying again for up to 300 s."
+    ]
+
+
+def test_an_address_without_a_scheme_is_refused_at_once() -> None:
+    config = JobmonConfig(dict_config={"http": {"service_url": "jobmon.example.org:80"}})
+    with pytest.raises(ConfigError, match=r"http\.service_url is 'jobmon\.example\.org:80'"):
+        Requester.from_defaults(config)
+
+
 @pytest.fixture(autouse=True)
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The pauses between tries, not slept."""

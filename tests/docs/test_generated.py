@@ -12,7 +12,7 @@ from jobmon.client.cli import cli
 from jobmon.client.cli.flat import FLAT
 from jobmon.client.cli.group import walk
 from jobmon.core import states
-from jobmon.core.configuration import KEYS
+from jobmon.core.configuration_keys import KEYS
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 sys.path.insert(0, str(DOCS))

@@ -29,7 +29,7 @@ def test_tasks_are_chosen_and_run_again(place: Place) -> None:
     result = place.run_flow(tasks)
     workflow_id = result["workflow_id"]
     told = place.jobmon("task", "update", "-w", workflow_id, "--template", "first", "-s", "G", "-y")
-    assert "2 of 2 tasks (with 1 tasks that wait for them) were set to REGISTERED" in told
+    assert "2 of 2 tasks (with 1 task that waits for them) were set to REGISTERED" in told
     again = place.run_flow(tasks, run={"resume": True})
     assert (again["status"], again["before"], again["new"]) == ("D", 1, 2)
     assert place.num_starts("a", "b", "c") == [2, 1, 2]

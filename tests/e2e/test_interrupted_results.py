@@ -50,3 +50,29 @@ def test_what_became_of_the_tasks(place: Place, how: str) -> None:
     assert script.said("ERRORS") == ["broken"]
     assert script.said("NEW") == 1
     assert place.runs() == ("S" if how == "ctrl-c" else "E")
+
+
+def test_what_runs_when_code_of_the_script_fails(place: Place) -> None:
+    """The attempt that is ended with the run is on record as ended: nothing has to be cleaned up behind it."""
+    script = place.start_python(
+        "import json\n"
+        "from jobmon.client.api import Tool\n"
+        "tool = Tool('t')\n"
+        "workflow = tool.create_workflow(default_cluster_name='multiprocess')\n"
+        "template = tool.get_task_template('s', '{c}; : {n}', node_args=['n'], op_args=['c'])\n"
+        "long = template.create_task(name='long', n=0, c='echo $$ > started.long; sleep 60')\n"
+        "first = template.create_task(name='first', n=1, c='until [ -e gate.go ]; do sleep 0.01; done')\n"
+        "wrong = template.create_task(name='wrong', n=2, c='true', upstream_tasks=[first],\n"
+        "                             compute_resources_callable=lambda: 3)\n"
+        "workflow.add_tasks([long, first, wrong])\n"
+        "try:\n    workflow.run()\n"
+        "finally:\n    print('STATES', json.dumps([t.final_status for t in (long, first, wrong)]))\n"
+    )
+    place.wait_started("long")
+    place.wait_task("long", "R")
+    place.open("go")
+    script.end()
+    assert "it must return a dictionary" in script.text
+    assert place.runs() == "E"
+    assert (place.attempts("long"), place.task_status("long")) == ("F", "G")
+    assert script.said("STATES") == ["G", "D", "G"]

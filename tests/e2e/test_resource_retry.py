@@ -20,7 +20,7 @@ from jobmon.core.exceptions import JobmonError
 
 FILL = "import time; x = b'x' * ({mib} << 20); time.sleep({seconds})"
 
-def needs(mib, seconds=0.6):
+def needs(mib, seconds=1.0):
     return f'{sys.executable} -S -c "{FILL.format(mib=mib, seconds=seconds)}"'
 
 def say(word, value):
@@ -130,7 +130,7 @@ def ask():
     return {"memory": "60M"}
 add("function", needs(150), compute_resources={"memory": "50M"},
     resource_scales={"memory": lambda gib: gib * 2}, max_attempts=4)
-add("values", needs(150), compute_resources={"memory": "50M"},
+add("values", needs(150, 30), compute_resources={"memory": "50M"},
     resource_scales={"memory": iter([0.0625])}, max_attempts=3)
 add("late", needs(150), compute_resources={"memory": 4}, compute_resources_callable=ask,
     resource_scales={"memory": lambda gib: gib * 2}, max_attempts=4)
@@ -152,7 +152,7 @@ say("ASKED", len(once))
 
 
 def test_growth_that_is_no_number_ends_the_run(place: Place) -> None:
-    """The error of the script is seen by the script."""
+    """run() returns the letter E; the error is told with its traceback, and what it came of."""
     text = run_script(
         place,
         """
@@ -160,8 +160,10 @@ add("bad", needs(150), compute_resources={"memory": "50M"}, resource_scales={"me
 run()
 """,
     )
-    assert "ValueError" in text
+    assert '"E"' in text
+    assert "Traceback (most recent call last)" in text
     assert "'memory' gave 'more' for 0.048828125; it must give a number" in text
+    assert "It came of the resource_scales of task 1." in text
     assert place.runs() == "E"
 
 

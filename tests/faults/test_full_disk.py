@@ -86,3 +86,16 @@ def test_a_default_log_directory_that_cannot_be_made(place: Place) -> None:
     assert (result["status"], result["failed"]) == ("E", 1)
     assert "Not a directory" in result["errors"]["a"][0]
     assert len(place.attempts("a")) == 2
+
+
+def test_no_room_for_the_log_of_a_detached_controller(small_disk: Path, place: Place) -> None:
+    """What it would say is lost; the run is not, and says how it ended."""
+    (small_disk / "ballast").write_bytes(bytes(64 * 1024))
+    place.configure(task__log_directory=small_disk)
+    script = place.start_flow([place.task("a", gate="go")], run={"detach": True})
+    assert script.end() == 0, script.text
+    place.wait_started("a")
+    place.open("go")
+    assert "1 of 1 tasks done" in place.jobmon("workflow", "wait", 1)
+    assert place.runs() == "D"
+    assert (small_disk / "workflow_1" / "controller.log").stat().st_size == 0

@@ -43,6 +43,7 @@ def query(database: Database) -> Query:
             connection,
             run,
             SyncRequest(told, []),
+            user="ada",
             now=now,
             actor="controller",
             max_infrastructure_losses=MAX_INFRASTRUCTURE_LOSSES,

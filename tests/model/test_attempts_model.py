@@ -29,6 +29,7 @@ from sqlalchemy import Connection, select, update
 
 from jobmon.core.exceptions import JobmonError
 from jobmon.core.instance_event import InstanceEvent
+from jobmon.core.process_identity import ProcessIdentity
 from jobmon.core.states import (
     TASK_INSTANCE,
     TASK_INSTANCE_LIVE,
@@ -39,16 +40,29 @@ from jobmon.core.states import (
     TaskInstanceStatus,
     TaskStatus,
     WorkflowRunEvent,
+    WorkflowRunStatus,
     target,
 )
 from jobmon.serializers.monitor import UpdateTasksRequest
-from jobmon.serializers.swarm import BatchRequest, SyncRequest, SyncResponse
+from jobmon.serializers.swarm import (
+    BatchRequest,
+    SyncRequest,
+    SyncResponse,
+    TakeRunRequest,
+    WorkflowRunRequest,
+)
 from jobmon.server.web.database import Database
 from jobmon.server.web.models import Task, TaskInstance, WorkflowRun
 from jobmon.server.web.store.attempts import attempts_apply_events
 from jobmon.server.web.store.orders import tasks_update_by_hand, workflow_reset_if_quiet
-from jobmon.server.web.store.resume import workflow_order_resume
-from jobmon.server.web.store.runs import run_apply_event
+from jobmon.server.web.store.resume import run_take_tasks, workflow_order_resume
+from jobmon.server.web.store.runs import (
+    run_apply_event,
+    run_create_if_none_alive,
+    run_order_drain_if_alive,
+    run_state,
+    run_take_if_waiting,
+)
 from jobmon.server.web.store.sync import run_sync
 from jobmon.testing.factory import MadeWorkflow, run_make, workflow_make
 from jobmon.testing.history import check_history
@@ -67,6 +81,7 @@ FAILING = (
 )
 CAUSES = (Cause.CODE, Cause.RESOURCE, Cause.INFRASTRUCTURE, Cause.PREEMPTED)
 EVENTS = st.sampled_from(list(TaskInstanceEvent))
+TAKERS = ("one", "another")
 
 
 class AttemptsMachine(RuleBasedStateMachine):
@@ -87,6 +102,8 @@ class AttemptsMachine(RuleBasedStateMachine):
         self.batch_num = 0
         self.syncs: list[tuple[int, SyncRequest, SyncResponse]] = []
         self.terminal: dict[int, str] = {}
+        self.run_ids: list[int] = []
+        self.taken_by: dict[int, str] = {}
 
     def teardown(self) -> None:
         self.database.dispose()
@@ -103,6 +120,7 @@ class AttemptsMachine(RuleBasedStateMachine):
             now = self.now
             connection.execute(update(Task).values(max_attempts=max_attempts))
             self.run_id = run_make(connection, self.workflow.workflow_id, now=now)
+        self.run_ids.append(self.run_id)
 
     # -- controllers ------------------------------------------------------------------------------------
     @rule(positions=POSITIONS)
@@ -132,6 +150,7 @@ class AttemptsMachine(RuleBasedStateMachine):
                 connection,
                 self.run_id,
                 message,
+                user="tester",
                 now=self.now,
                 actor="controller",
                 max_infrastructure_losses=MAX_LOSSES,
@@ -151,6 +170,7 @@ class AttemptsMachine(RuleBasedStateMachine):
                 connection,
                 run_id,
                 SyncRequest([], message.batches),
+                user="tester",
                 now=self.now,
                 actor="controller",
                 max_infrastructure_losses=MAX_LOSSES,
@@ -301,6 +321,75 @@ class AttemptsMachine(RuleBasedStateMachine):
         made = self.try_to(lambda connection: run_make(connection, self.workflow.workflow_id, now=self.now))
         if made is not None:
             self.run_id = made
+            self.run_ids.append(made)
+
+    @rule()
+    def drain(self) -> None:
+        """Somebody orders the run that is alive to start nothing more, in whatever state it is."""
+        run_id = self.try_to(
+            lambda connection: run_order_drain_if_alive(
+                connection, self.workflow.workflow_id, now=self.now, actor="user:tester"
+            )
+        )
+        with self.database.read() as connection:
+            alive = connection.scalar(
+                select(WorkflowRun.id).where(WorkflowRun.status.in_(WORKFLOW_RUN_ALIVE))
+            )
+            assert run_id == alive
+            assert run_id is None or run_state(connection, run_id).is_draining
+
+    @rule()
+    def create_for_another_process(self) -> None:
+        """A run is created that a process of its own is to take over."""
+        message = WorkflowRunRequest(
+            f"{len(self.run_ids)}", "tester", "1", ProcessIdentity("here", "", 1, 1), 90
+        )
+        made = self.try_to(
+            lambda connection: run_create_if_none_alive(
+                connection, self.workflow.workflow_id, message, self.now
+            )
+        )
+        if made is not None:
+            self.run_id = made.workflow_run_id
+            self.run_ids.append(self.run_id)
+
+    @rule(data=st.data(), key=st.sampled_from(TAKERS), goes_on=st.booleans())
+    def take(self, data: st.DataObject, key: str, goes_on: bool) -> None:
+        """A process takes a run, perhaps one that is over or that another one has; one gets it, and may ask twice."""
+        run_id = data.draw(st.sampled_from(self.run_ids))
+        message = TakeRunRequest(key, ProcessIdentity(key, "", 1, 1), 90)
+        with self.database.read() as connection:
+            before = run_state(connection, run_id).status
+        taken = self.try_to(
+            lambda connection: run_take_if_waiting(
+                connection, run_id, message, now=self.now, actor="controller"
+            )
+        )
+        if taken is None:
+            assert self.taken_by.get(run_id) != key
+            return
+        assert self.taken_by.setdefault(run_id, key) == key
+        if before in (WorkflowRunStatus.LINKING, WorkflowRunStatus.BOUND):
+            assert taken.status == WorkflowRunStatus.INSTANTIATED
+        if goes_on:
+            self.prepare(run_id)
+
+    def prepare(self, run_id: int) -> None:
+        """What a controller does with a run it took; a run that is over touches no task."""
+        with self.database.read() as connection:
+            is_over = run_state(connection, run_id).status not in WORKFLOW_RUN_ALIVE
+        done = self.try_to(
+            lambda connection: run_take_tasks(
+                connection, run_id, adopt=False, now=self.now, actor="controller"
+            )
+        )
+        assert (done is None) == is_over
+        for event in (WorkflowRunEvent.LAUNCH, WorkflowRunEvent.START):
+            self.try_to(
+                lambda connection, event=event: run_apply_event(
+                    connection, run_id, event, now=self.now, actor="controller"
+                )
+            )
 
     @rule(
         positions=POSITIONS,

@@ -110,6 +110,22 @@ def test_enough_time_changes_nothing(cluster: LocalCluster) -> None:
     assert cluster.outcome("exit 3", runtime=100, memory=1).event is FAIL
 
 
+@pytest.mark.parametrize("limit", [{"runtime": 3}, {"memory": "100M"}, {}])
+def test_what_descendants_used_counts_however_they_are_ended(
+    cluster: LocalCluster, limit: dict[str, Any]
+) -> None:
+    """The command ends together with a child it never waited for."""
+    program = "\nwhile time.process_time() < 0.3: pass\nopen('used', 'w').write(chr(10)); x = fill(150); time.sleep(600)"
+    (instance,) = cluster.run(f"{python(program)}; true", **limit)
+    if not limit:
+        cluster.wait_file("used")
+        cluster.terminate(instance)
+    end = cluster.wait_end(instance)
+    assert end.event is (RESOURCE if limit else ABORT)
+    assert end.cpu is not None
+    assert end.cpu > 0.25
+
+
 # -- memory -----------------------------------------------------------------------------------------------
 def test_too_much_memory_ends_a_command_at_once(cluster: LocalCluster) -> None:
     """And its peak is on record."""

@@ -81,6 +81,16 @@ def test_memory_the_machine_does_not_have(queue: LocalQueue) -> None:
     assert queue.coerce_resources(memory=10**6, cores=0) == {"memory": there, "cores": 1}
 
 
+def test_limits_on_memory_and_run_time() -> None:
+    queue = LocalQueue(1, "short.q", {"memory": [0, 0.5], "runtime": [1, 60]})
+    assert queue.validate_resources(strict=True, memory=0.5, runtime=60, cores=99) == (True, "")
+    assert queue.validate_resources(runtime=61) == (
+        False,
+        "runtime=61 is outside the limits of queue short.q: 1 to 60.",
+    )
+    assert queue.coerce_resources(memory=2, runtime=0) == {"memory": 0.5, "runtime": 1}
+
+
 def test_a_queue_without_limits() -> None:
     queue = LocalQueue(1, "null.q", {})
     assert queue.validate_resources(cores=10**6) == (True, "")

@@ -17,20 +17,38 @@ from sqlalchemy import func, select
 from starlette.testclient import TestClient
 
 from jobmon.core.configuration import JobmonConfig
-from jobmon.core.exceptions import InvalidUsage, NotAllowedError, WorkflowNotResumable
+from jobmon.core.exceptions import (
+    InvalidUsage,
+    NotAllowedError,
+    WorkflowNotResumable,
+    WorkflowRunStateError,
+)
 from jobmon.core.instance_event import InstanceEvent
 from jobmon.core.process_identity import ProcessIdentity
 from jobmon.core.requester import Requester
-from jobmon.core.states import TaskInstanceEvent, TaskInstanceStatus, TaskStatus, WorkflowRunStatus
+from jobmon.core.states import (
+    TaskInstanceEvent,
+    TaskInstanceStatus,
+    TaskStatus,
+    WorkflowRunEvent,
+    WorkflowRunStatus,
+)
 from jobmon.serializers.monitor import HealthResponse, UpdateTasksRequest, UpdateTasksResponse
 from jobmon.serializers.swarm import (
     FeedResponse,
+    HeartbeatRequest,
     LimitRequest,
     LimitResponse,
+    ResetTasksRequest,
+    ResetTasksResponse,
     ResumableResponse,
+    RunEventsRequest,
+    RunProgressResponse,
+    RunStateResponse,
     SetResumeRequest,
     SyncRequest,
     SyncResponse,
+    TakeRunRequest,
     WorkflowRunRequest,
     WorkflowRunResponse,
 )
@@ -292,12 +310,37 @@ def test_of_runs_that_begin_together_one_is_created(requester: Requester, scene:
         assert connection.scalar(runs) == 1
 
 
+def take(requester: Requester, run_id: int, key: str) -> WorkflowRunResponse:
+    message = TakeRunRequest(key, ProcessIdentity("h", "", 1, 1), 90)
+    return requester.send("POST", f"/swarm/workflow_run/{run_id}/take", message, WorkflowRunResponse)
+
+
+def test_of_processes_that_take_a_run_together_one_gets_it(requester: Requester, scene: Scene) -> None:
+    """The others are refused; who has it may ask again."""
+    with scene.database.write() as connection:
+        resting = workflow_make(connection, [[]], now=dialect.utcnow(connection))
+    run_id = create(requester, resting.workflow_id, "made").workflow_run_id
+    barrier = threading.Barrier(8)
+
+    def attempt(number: int) -> str | None:
+        barrier.wait(10)
+        try:
+            take(requester, run_id, f"key {number}")
+        except WorkflowRunStateError:
+            return None
+        return f"key {number}"
+
+    with ThreadPoolExecutor(8) as pool:
+        (winner,) = filter(None, pool.map(attempt, range(8)))
+    assert take(requester, run_id, winner).status == WorkflowRunStatus.INSTANTIATED
+
+
 def test_a_strangers_workflow_is_not_touched(requester: Requester, scene: Scene) -> None:
     """Only who ran it last may stop, resume, limit or change it."""
     with scene.database.write() as connection:
         now = dialect.utcnow(connection)
         other = workflow_make(connection, [[]], now=now, user="ada")
-        run_make(connection, other.workflow_id, now=now, user="ada")
+        run_id = run_make(connection, other.workflow_id, now=now, user="ada")
     base = f"/swarm/workflow/{other.workflow_id}"
     with pytest.raises(NotAllowedError, match="belongs to user ada"):
         requester.send("POST", f"{base}/stop", SetResumeRequest(True), ResumableResponse)
@@ -305,3 +348,16 @@ def test_a_strangers_workflow_is_not_touched(requester: Requester, scene: Scene)
         requester.send("PUT", f"{base}/limit", LimitRequest(0), LimitResponse)
     with pytest.raises(NotAllowedError):
         create(requester, other.workflow_id, "mine")
+    with pytest.raises(NotAllowedError):
+        requester.send("POST", f"{base}/drain", None, RunProgressResponse)
+    with pytest.raises(NotAllowedError):
+        take(requester, run_id, "mine")
+    run, events = f"/swarm/workflow_run/{run_id}", RunEventsRequest([WorkflowRunEvent.FAIL])
+    with pytest.raises(NotAllowedError):
+        requester.send("POST", f"{run}/events", events, RunStateResponse)
+    with pytest.raises(NotAllowedError):
+        requester.send("POST", f"{run}/reset_tasks", ResetTasksRequest(True), ResetTasksResponse)
+    with pytest.raises(NotAllowedError):
+        requester.send("POST", f"{run}/heartbeat", HeartbeatRequest(1e6), RunStateResponse)
+    with pytest.raises(NotAllowedError):
+        requester.send("POST", f"{run}/sync", SyncRequest([]), SyncResponse)

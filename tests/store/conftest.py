@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from scene import Scene
 
 from jobmon.server.web.database import Database
-from jobmon.server.web.db_admin import init_db
+from jobmon.testing.history import check_history
 
 
 @pytest.fixture
-def scene(tmp_path: Path) -> Iterator[Scene]:
-    """An empty database; at the end no connection may be left over."""
-    uri = f"sqlite:///{tmp_path}/jobmon.sqlite"
-    init_db(uri)
-    database = Database(uri)
-    yield Scene(database)
+def scene(database_uri: str) -> Iterator[Scene]:
+    """An empty database; at the end no connection may be left over, and the history must be legal."""
+    database = Database(database_uri)
+    scene = Scene(database)
+    yield scene
     assert database.engine.pool.checkedout() == 0  # type: ignore[attr-defined]
+    assert scene.is_out_of_order or check_history(database.engine) == []
     database.dispose()
 
 

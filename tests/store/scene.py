@@ -33,13 +33,17 @@ T = TypeVar("T")
 
 @dataclass
 class Scene:
-    """A database and the pieces of one workflow: a chain of tasks ``n=0, 1, 2 …``."""
+    """A database and the pieces of one workflow: a chain of tasks ``n=0, 1, 2 …``.
+
+    ``is_out_of_order``: the test brings tasks into states that no run would, for instance before those they wait for.
+    """
 
     database: Database
     num_tasks: int = 4
     user: str = "ada"
     ids: dict[str, Any] = field(default_factory=dict)
     task_ids: list[int] = field(default_factory=list)
+    is_out_of_order: bool = False
 
     def write(self, work: Callable[[Connection], T]) -> T:
         return self.database.retrying_write(work)
@@ -189,6 +193,7 @@ class Scene:
                 c,
                 self.ids["run"],
                 message,
+                user=self.user,
                 now=dialect.utcnow(c),
                 actor="controller",
                 max_infrastructure_losses=10,

@@ -58,6 +58,7 @@ class Run:
                 connection,
                 self.run_id,
                 message,
+                user="tester",
                 now=self.now(),
                 actor="controller",
                 max_infrastructure_losses=MAX_LOSSES,

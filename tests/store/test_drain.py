@@ -8,14 +8,15 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, func, select
 
-from jobmon.core.exceptions import NotFoundError
+from jobmon.core.exceptions import NotFoundError, WorkflowRunStateError
 from jobmon.core.instance_event import InstanceEvent
-from jobmon.core.states import TaskInstanceEvent, WorkflowRunEvent
+from jobmon.core.states import TaskInstanceEvent, WorkflowRunEvent, WorkflowRunStatus
 from jobmon.serializers.swarm import BatchRequest, RunProgressResponse, SyncRequest, SyncResponse
 from jobmon.server.web import dialect
 from jobmon.server.web.database import Database
 from jobmon.server.web.models import WorkflowHistory
 from jobmon.server.web.store.feed import run_changes_after, run_feed
+from jobmon.server.web.store.resume import run_take_tasks
 from jobmon.server.web.store.run_progress import workflow_run_progress
 from jobmon.server.web.store.runs import (
     run_apply_events,
@@ -63,7 +64,13 @@ class Scene:
         )
         message = SyncRequest([InstanceEvent(self.attempt, event) for event in events], [batch])
         answer: SyncResponse = self.do(
-            run_sync, self.run_id, message, now=None, actor="controller", max_infrastructure_losses=10
+            run_sync,
+            self.run_id,
+            message,
+            user="tester",
+            now=None,
+            actor="controller",
+            max_infrastructure_losses=10,
         )
         return answer
 
@@ -123,6 +130,36 @@ def test_it_ends_like_one_that_was_stopped(scene: Scene) -> None:
     with scene.database.write() as connection:
         second = run_make(connection, scene.workflow.workflow_id, now=dialect.utcnow(connection))
         assert not run_state(connection, second).is_draining
+
+
+@pytest.mark.parametrize(
+    "status", [WorkflowRunStatus.LINKING, WorkflowRunStatus.BOUND, WorkflowRunStatus.INSTANTIATED]
+)
+def test_ordered_before_it_begins(database: Database, status: WorkflowRunStatus) -> None:
+    """The controller that gets it ready is told when it says so, and need not ask for tasks to hear of it."""
+    with database.write() as connection:
+        now = dialect.utcnow(connection)
+        made = workflow_make(connection, [[]], now=now)
+        run_id = run_make(connection, made.workflow_id, now=now, status=status)
+        assert run_order_drain_if_alive(connection, made.workflow_id, now=now, actor="user:ada") == run_id
+        events = [
+            WorkflowRunEvent.BIND,
+            WorkflowRunEvent.INSTANTIATE,
+            WorkflowRunEvent.LAUNCH,
+            WorkflowRunEvent.START,
+        ]
+        state = run_apply_events(connection, run_id, events, now=now, actor="controller")
+        assert (state.status, state.is_draining) == ("R", True)
+        again = run_apply_events(connection, run_id, events, now=now, actor="controller")
+        assert (again.status, again.is_draining) == ("R", True)
+
+
+def test_a_run_that_was_ended_before_it_began_touches_no_task(scene: Scene) -> None:
+    """Another one may run them by now: its controller has to hear that it is over."""
+    scene.sync(START, FAIL, ask_for=1)
+    scene.do(run_apply_events, scene.run_id, [WorkflowRunEvent.FAIL], now=None, actor="controller")
+    with pytest.raises(WorkflowRunStateError, match="ended before it began"):
+        scene.do(run_take_tasks, scene.run_id, adopt=True, now=None, actor="controller")
 
 
 def test_where_a_run_stands(scene: Scene) -> None:

@@ -40,7 +40,7 @@ templates = st.lists(
     max_size=3,
     unique_by=lambda template: template.name,
 )
-recents = st.builds(Recent, seconds, st.integers(0, 100), st.floats(0, 1e6))
+recents = st.builds(Recent, seconds, st.integers(0, 100), st.just(0.0) | st.floats(1e-3, 1e6))
 
 
 # -- the formula ----------------------------------------------------------------------------------------

@@ -25,8 +25,9 @@ from jobmon.serializers.explain import AttemptSummary, Past, Reason, Why
 from jobmon.serializers.monitor import UpdateTasksRequest
 from jobmon.serializers.swarm import LimitRequest, SyncRequest
 from jobmon.server.web import dialect
-from jobmon.server.web.analysis.explain import LoadFacts, RunFacts, TaskFacts, explain
+from jobmon.server.web.analysis.explain import explain
 from jobmon.server.web.analysis.past import command_difference
+from jobmon.server.web.analysis.task_facts import LoadFacts, RunFacts, TaskFacts
 from jobmon.server.web.models import Task, WorkflowRun
 from jobmon.server.web.store import explain as store
 from jobmon.server.web.store import orders, swarm_read
@@ -284,7 +285,7 @@ def test_in_the_queue_of_a_batch_cluster() -> None:
     assert "Priority" in queued.sentence
     assert queued.numbers == {"waited_seconds": 90}
     assert before.sentence == (
-        "It runs again because it ran out of the resources it had asked for the last time. This is attempt 2 of 3, "
+        "It runs again because it took more than it had asked for the last time. This is attempt 2 of 3, "
         "which asks for memory 3 GiB instead of 2 GiB."
     )
     handed, _ = explain(replace(FACTS, status=TaskStatus.INSTANTIATING), NOW)
@@ -331,6 +332,7 @@ def test_wide_upstreams_are_counted_not_listed(scene: Scene) -> None:
         upstream: list[list[int]] = [[] for _ in range(width)] + [list(range(width))]
         return workflow_make(connection, upstream, now=dialect.utcnow(connection), name="wide")
 
+    scene.is_out_of_order = True
     made = scene.write(make)
     last = made.task_ids[5000]
     scene.write(

@@ -65,6 +65,17 @@ LAST = "(SELECT max(id) FROM {0})"
 FAULTS: list[tuple[str, Sequence[str]]] = [
     ("is illegal", ["UPDATE task_history SET event = 'miss' WHERE event = 'start' AND task_id = 1"]),
     ("the attempt was", ["DELETE FROM task_history WHERE event = 'start' AND task_id = 1"]),
+    ("draining is True", ["UPDATE workflow_run SET is_draining = true"]),
+    (
+        "was created at cursor",
+        [
+            "UPDATE workflow_run SET is_draining = true",
+            (
+                "INSERT INTO workflow_history (workflow_id, workflow_run_id, cursor, event, occurred_at, actor)"
+                " SELECT workflow_id, id, 1, 'drain', created_date, 'user:x' FROM workflow_run"
+            ),
+        ],
+    ),
     ("the task was", ["UPDATE task_history SET task_from = 'A' WHERE event = 'finish' AND task_id = 1"]),
     (
         "ought to have made it",

@@ -14,7 +14,8 @@ from jobmon.core.exceptions import (
     WorkflowAlreadyExists,
 )
 from jobmon.core.states import TaskInstanceEvent, WorkflowRunEvent
-from jobmon.serializers.define import WorkflowMatchRequest
+from jobmon.serializers.define import ArrayItem, WorkflowMatchRequest
+from jobmon.server.web import dialect
 from jobmon.server.web.store import attributes, bind, graph
 
 COUNTED = (
@@ -164,6 +165,21 @@ def test_no_task_is_added_to_a_complete_workflow(bound: Scene) -> None:
     bound.add_graph("larger")
     with pytest.raises(WorkflowAlreadyExists, match="registered completely"):
         bound.add_tasks()
+
+
+def test_an_array_gets_name_and_limit_of_the_script_of_its_owner(bound: Scene) -> None:
+    def bind_array(name: str, limit: int, user: str) -> list[int]:
+        item = ArrayItem(bound.ids["template"].id, name, limit)
+        return bound.write(
+            lambda c: bind.arrays_get_or_create(
+                c, bound.workflow_id, [item], now=dialect.utcnow(c), user=user
+            )
+        )
+
+    assert bind_array("renamed", 4, bound.user) == [bound.ids["array"]]
+    bound.start_run()  # whose run it is, whose workflow it is
+    bind_array("stolen", 0, "somebody")
+    assert bound.rows("SELECT name, max_concurrently_running FROM array") == [("renamed", 4)]
 
 
 def test_the_next_script_updates_what_it_may(bound: Scene) -> None:

@@ -31,6 +31,7 @@ def take(scene: Scene, increase: bool = True) -> ResetTasksResponse:
 @pytest.fixture
 def ended(bound: Scene) -> Scene:
     """A run that ended; of its tasks the first is done at last, the second lacks resources, the third failed after that."""
+    bound.is_out_of_order = True
     bound.start_run()
     bound.attempt(0, *LACKING, cause=Cause.RESOURCE)
     bound.attempt(0, *LAUNCH_AND_START, TaskInstanceEvent.FINISH)

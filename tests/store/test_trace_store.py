@@ -19,6 +19,7 @@ DONE, FAIL = TaskInstanceEvent.FINISH, TaskInstanceEvent.FAIL
 @pytest.fixture
 def tried(bound: Scene) -> Scene:
     """Task 0: failed, then done; task 1 done; task 2 runs; task 3 never tried."""
+    bound.is_out_of_order = True
     bound.start_run()
     bound.attempt(0, *LAUNCH_AND_START, FAIL, wallclock=0.5, cause=Cause.CODE, exit_code=3, nodename="n1")
     bound.attempt(1, *LAUNCH_AND_START, DONE, wallclock=1.5, cpu=1.0, maxrss=1000, io=10)

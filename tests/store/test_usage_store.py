@@ -66,6 +66,7 @@ def test_zeros_are_not_measured() -> None:
 @pytest.fixture
 def used(bound: Scene) -> Scene:
     """Task 0 succeeded at its second attempt, task 1 at once, task 2 failed, task 3 runs."""
+    bound.is_out_of_order = True
     bound.start_run()
     bound.attempt(0, *LAUNCH_AND_START, FAIL, wallclock=9.0, maxrss=30 * MIB, cause=Cause.CODE)
     bound.attempt(0, *LAUNCH_AND_START, DONE, wallclock=2.0, maxrss=10 * MIB)

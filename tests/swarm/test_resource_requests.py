@@ -65,15 +65,18 @@ class Swarm:
 
     def settle(self) -> None:
         while self.requests.has_work(self.state):
-            self.requests.settle(self.state)
+            due = self.requests.take_due(self.state)
+            for task_id, row_id in self.requests.decide(self.state, due).items():
+                self.state.set_resources(task_id, row_id)
 
     def lack(self, *task_ids: int) -> None:
-        """An attempt lacked resources."""
-        changes = TaskChanges(
-            list(task_ids), TaskStatus.ADJUSTING_RESOURCES.value * len(task_ids), [1] * len(task_ids)
+        """The next attempts lacked resources."""
+        self.tell(
+            TaskStatus.ADJUSTING_RESOURCES, [self.state.num_attempts[i - 1] + 1 for i in task_ids], *task_ids
         )
-        self.state.apply(changes)
-        self.requests.note(changes)
+
+    def tell(self, status: TaskStatus, num_attempts: list[int], *task_ids: int) -> None:
+        self.state.apply(TaskChanges(list(task_ids), status.value * len(task_ids), num_attempts))
 
     def asks(self, task_id: int) -> tuple[str, dict[str, Any]]:
         row = self.requests.rows[self.state.task_resources_ids[task_id - 1]]
@@ -148,5 +151,39 @@ def test_a_callable_is_asked_when_the_task_becomes_ready_and_what_grew_stays_gro
 def test_a_callable_must_give_a_dictionary() -> None:
     ask, _ = counted(["4G"])
     swarm = Swarm(1, "{}", compute_resources_callables={1: ask})
-    with pytest.raises(CallableReturnedInvalidObject, match=r"task 1 returned \['4G'\]"):
+    with pytest.raises(CallableReturnedInvalidObject, match=r"task 1 returned \['4G'\]") as caught:
         swarm.settle()
+    assert caught.value.__notes__ == ["It came of the compute_resources_callable of task 1."]
+
+
+def test_a_lack_counts_once_however_often_it_is_told() -> None:
+    """Also after its batch was refused; a later one counts again, and so does the first after a reset by hand."""
+    adjusting = TaskStatus.ADJUSTING_RESOURCES
+    swarm = Swarm(1, '{"memory": 1.0}')
+    for _ in range(3):
+        swarm.tell(adjusting, [1], 1)
+        swarm.settle()
+    assert swarm.asks(1) == ("A", {"memory": 2})
+    assert len(list(swarm.state.take_batches(1))) == 1
+    swarm.state.put_back([1])
+    swarm.tell(adjusting, [1], 1)
+    swarm.settle()
+    assert swarm.asks(1) == ("A", {"memory": 2})
+    swarm.tell(adjusting, [2], 1)
+    swarm.settle()
+    assert swarm.asks(1) == ("A", {"memory": 4})
+    swarm.tell(TaskStatus.REGISTERED, [0], 1)
+    swarm.tell(adjusting, [1], 1)
+    swarm.settle()
+    assert swarm.asks(1) == ("A", {"memory": 8})
+
+
+def test_what_is_set_by_hand_meanwhile_needs_no_more() -> None:
+    """Done, or to run again from its first attempt: no row is made for it."""
+    for status, attempts in ((TaskStatus.DONE, 1), (TaskStatus.REGISTERED, 0)):
+        swarm = Swarm(1, '{"memory": 1.0}')
+        swarm.lack(1)
+        swarm.tell(status, [attempts], 1)
+        swarm.settle()
+        assert swarm.server.sent == []
+        assert swarm.asks(1) == ("V", {"memory": 1})

@@ -88,9 +88,11 @@ def test_it_looks_early_then_now_and_then_and_only_while_there_is_a_limit() -> N
     assert watch.look(now, [os.getpid()]) == []
     assert watch.next_at is not None
     assert watch.next_at >= now + measure.SHORT_PAUSE_SECONDS
-    assert watch.remove(os.getpid()) > 2**20
+    peak, cpu = watch.remove(os.getpid())
+    assert peak > 2**20
+    assert cpu > 0
     assert watch.next_at is None
-    assert watch.remove(os.getpid()) == 0
+    assert watch.remove(os.getpid()) == (0, 0)
 
 
 def test_commands_above_their_limit_are_found() -> None:
@@ -199,7 +201,8 @@ def test_a_control_group_of_a_command(tree: Path, monkeypatch: pytest.MonkeyPatc
     assert not group.has_killed()
     (path / "memory.events").write_text("low 0\noom 1\noom_kill 2\n")
     (path / "memory.peak").write_text("209715200\n")
-    assert (group.has_killed(), group.peak()) == (True, 200 * 2**20)
+    (path / "cpu.stat").write_text("usage_usec 1500000\nuser_usec 1\n")
+    assert (group.has_killed(), group.peak(), group.cpu()) == (True, 200 * 2**20, 1.5)
     group.remove()
     assert path.exists()  # somebody is on the way out; and here the files are not the kernel's
     for file in path.iterdir():

@@ -1,4 +1,9 @@
-"""An array: the tasks of one task template version in a workflow, launched in batches."""
+"""An array: the tasks of one task template version in a workflow, launched in batches.
+
+A workflow has one array for each task template version. It is the one ``create_tasks`` made, or one of its own for
+tasks that were made one by one. The tasks of any further call of ``create_tasks`` become part of it; what that call
+said of resources, cluster and attempts stays theirs, for a task asks the array that made it.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from jobmon.client.attributes import Attributes
 from jobmon.client.defaults import NO_SETTINGS, Cascade, ComputeResources, Settings, whole_number
 from jobmon.client.node import Node
-from jobmon.client.task import Task, check_template_args, connect
+from jobmon.client.task import Task, connect
 from jobmon.client.task_template_version import TaskTemplateVersion, arg_text
 from jobmon.core.constants import MaxConcurrentlyRunning
 from jobmon.serializers.define import ArrayItem, ArraysRequest, ArraysResponse
@@ -46,6 +51,7 @@ class Array:
     __slots__ = (
         "_array_id",
         "_by_node",
+        "_merged_into",
         "_name",
         "_op_values",
         "_settings",
@@ -87,6 +93,7 @@ class Array:
         self._by_node: dict[tuple[str, ...], Task] = {}
         self._workflow: Workflow | None = None
         self._array_id: int | None = None
+        self._merged_into: Array | None = None
 
     @classmethod
     def inferred(cls, task_template_version: TaskTemplateVersion) -> Array:
@@ -101,6 +108,7 @@ class Array:
         array._by_node = {}
         array._workflow = None
         array._array_id = None
+        array._merged_into = None
         return array
 
     # -- tasks --------------------------------------------------------------------------------------
@@ -127,7 +135,8 @@ class Array:
         if named and own and named != own:
             raise ValueError(f"{task} is to run on {named}, its array '{self.name}' on {own}.")
         self._by_node[task.node.values] = task
-        task._array = self
+        if task._array is None or task._array.whole is not self:
+            task._array = self
 
     def take_over(self, task: Task) -> None:
         """Take in a task instead of one with the same node args that was never added to the workflow.
@@ -137,6 +146,32 @@ class Array:
         """
         self._by_node.pop(task.node.values, None)
         self.add_task(task)
+
+    @property
+    def whole(self) -> Array:
+        """The array of the workflow: this one, or the one it became part of."""
+        return self._merged_into or self
+
+    def merge(self, other: Array) -> None:
+        """Have the tasks of another call of ``create_tasks`` run as part of this array.
+
+        It gets the smaller one of the two limits of tasks running at once, and the name of the other one when it has
+        none of its own. Its tasks come one by one, with :meth:`take_over`.
+
+        Raises:
+            ValueError: the two name different clusters.
+        """
+        if other._merged_into is self:
+            return
+        named, own = other._settings.cluster_name, self._settings.cluster_name
+        if named and own and named != own:
+            raise ValueError(
+                f"Tasks of the array '{other.name}' are to run on {named}, others of it on {own}."
+            )
+        other._merged_into = self
+        self.max_concurrently_running = min(self.max_concurrently_running, other.max_concurrently_running)
+        if self._name == self.task_template_version.task_template.template_name[:ARRAY_NAME_CHARACTERS]:
+            self._name = other._name
 
     def create_tasks(
         self,
@@ -160,7 +195,7 @@ class Array:
         """
         version = self.task_template_version
         shared = {*version.task_arg_names, *version.op_arg_names}
-        check_template_args(version, node_kwargs.keys() | shared)
+        version.require_args(node_kwargs.keys() | shared)
         settings = Settings.of(max_attempts=max_attempts, resource_scales=resource_scales)
         texts = [_texts(name, node_kwargs[name], self.name) for name in version.node_arg_names]
         tasks: list[Task] = []
@@ -257,7 +292,7 @@ class Array:
     @property
     def is_bound(self) -> bool:
         """Whether it was registered."""
-        return self._array_id is not None
+        return self.whole._array_id is not None
 
     @property
     def array_id(self) -> int:
@@ -266,9 +301,9 @@ class Array:
         Raises:
             AttributeError: its workflow is not bound yet.
         """
-        if self._array_id is None:
+        if self.whole._array_id is None:
             raise AttributeError(f"The array '{self.name}' is not bound; bind its workflow.")
-        return self._array_id
+        return self.whole._array_id
 
     @array_id.setter
     def array_id(self, value: int) -> None:
@@ -280,15 +315,16 @@ class Array:
 
     def bind(self) -> int:
         """Register this one array of a bound workflow; its id. A workflow registers all of its at once."""
-        if self._array_id is None:
+        whole = self.whole
+        if whole._array_id is None:
             response = self.task_template_version.task_template.requester.send(
                 "POST",
                 f"/define/workflow/{self.workflow.workflow_id}/arrays",
-                ArraysRequest([self.to_wire()]),
+                ArraysRequest([whole.to_wire()]),
                 ArraysResponse,
             )
-            self._array_id = response.array_ids[0]
-        return self._array_id
+            whole._array_id = response.array_ids[0]
+        return whole._array_id
 
     def validate(self) -> None:
         """Nothing: a workflow validates its tasks."""

@@ -249,7 +249,7 @@ def _send_tasks(
     members: dict[tuple[int, GroupHeader], list[Task]] = {}
     for task, command in chunk:
         array = task.array
-        header = headers[id(array), id(task._settings)]
+        header = headers[id(task._array), id(task._settings)]
         key = (id(array), header)
         group = groups.get(key)
         if group is None:

@@ -34,6 +34,7 @@ from typing import Any
 
 from jobmon.client.yaml_file import find_section, read_yaml
 from jobmon.core.constants import DEFAULT_MAX_ATTEMPTS, DEFAULT_RESOURCE_SCALES
+from jobmon.core.exceptions import InvalidResourceScale
 from jobmon.core.resources import ScaleSequence
 
 DEFAULT_CLUSTER_NAME = "multiprocess"
@@ -49,12 +50,12 @@ def validate_task_resource_scales(resource_scales: Mapping[str, Any]) -> None:
     """Check that every scale is a number, a callable or an iterator.
 
     Raises:
-        ValueError: one is something else; the message names it.
+        InvalidResourceScale: (a ValueError) one is something else; the message names it.
     """
     for name, scale in resource_scales.items():
         is_number = isinstance(scale, int | float) and not isinstance(scale, bool)
         if not (is_number or callable(scale) or isinstance(scale, Iterator | ScaleSequence)):
-            raise ValueError(
+            raise InvalidResourceScale(
                 f"The resource scale of '{name}' is {scale!r}; it must be a number, a callable or an "
                 "iterator."
             )
@@ -64,7 +65,7 @@ def own_scales(resource_scales: Mapping[str, Any]) -> dict[str, Any]:
     """A checked copy of scales in which every task can go through an iterator by itself."""
     validate_task_resource_scales(resource_scales)
     return {
-        name: ScaleSequence(scale) if isinstance(scale, Iterator) else scale
+        name: ScaleSequence.of(scale) if isinstance(scale, Iterator) else scale
         for name, scale in resource_scales.items()
     }
 

@@ -6,9 +6,10 @@ Every message about a failed attempt is made here. Values in, text out.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
+from jobmon.core.error_text import LINE_CHARACTERS, fold, telling_line
 from jobmon.core.states import (
     BLAMELESS,
     WORKFLOW_BEING_RUN,
@@ -17,6 +18,7 @@ from jobmon.core.states import (
     TaskStatus,
     WorkflowStatus,
 )
+from jobmon.core.words import CAUSE_WORDS, changed_resources, counted, thousands
 
 if TYPE_CHECKING:
     from jobmon.serializers.failures import ErrorClusterRow, SharedTrait
@@ -24,15 +26,6 @@ if TYPE_CHECKING:
 
 SHOWN_LINES = 5
 """Last lines shown of the text of a failure."""
-
-_CAUSES = {
-    Cause.CODE: "its command failed",
-    Cause.RESOURCE: "it took more than it had asked for",
-    Cause.LAUNCH: "it could not be started",
-    Cause.INFRASTRUCTURE: "it was lost, through no fault of its own",
-    Cause.PREEMPTED: "the cluster took its place away",
-    Cause.ORDERED: "it was ended by order",
-}
 
 
 def describe_failure(row: TaskErrorRow, num_lines: int = SHOWN_LINES, *, with_resume: bool = True) -> str:
@@ -80,11 +73,8 @@ def attempt_words(row: TaskErrorRow) -> str:
 def cause_words(row: TaskErrorRow) -> str:
     """Why the attempt did not succeed, in words."""
     if row.instance_status == TaskInstanceStatus.ERROR_FATAL.value:
-        return _CAUSES[Cause.ORDERED]
-    try:
-        return _CAUSES[Cause(row.cause)]
-    except ValueError:  # none was noted, or by a newer server
-        return "it failed"
+        return CAUSE_WORDS[Cause.ORDERED]
+    return CAUSE_WORDS.get(row.cause, "it failed")
 
 
 def last_lines(row: TaskErrorRow, count: int = SHOWN_LINES) -> list[str]:
@@ -109,7 +99,8 @@ def _not_counted(row: TaskErrorRow) -> str:
 
 def _next_step(row: TaskErrorRow) -> str:
     following = f"as attempt {row.attempt_number + 1}" if row.attempt_number else "later"
-    asked = changed_resources(row.requested_resources, row.next_resources)
+    before, after = row.requested_resources, row.next_resources
+    asked = " and ".join(changed_resources(before, after)) if before and after else ""
     if row.next_task_instance_id is not None:
         return f"asked for {asked} and ran again {following}" if asked else f"ran again {following}"
     if row.task_status == TaskStatus.DONE.value:
@@ -139,30 +130,6 @@ def where_to_look(row: TaskErrorRow, *, with_resume: bool = True) -> list[str]:
     if with_resume and is_over and row.task_status != TaskStatus.DONE.value:
         lines.append(f"go on: jobmon workflow resume -w {row.workflow_id}")
     return lines
-
-
-def changed_resources(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
-    """What is asked for now instead of what was: ``memory 3 GiB instead of 2 GiB``; empty when it is the same."""
-    changed = [name for name in after if before and after[name] != before.get(name)]
-    return " and ".join(
-        f"{name} {_amount(name, after[name])} instead of {_amount(name, before.get(name))}"
-        for name in changed
-    )
-
-
-def _amount(name: str, value: Any) -> str:
-    if value is None:
-        return "none"
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if name == "memory" and is_number:
-        from jobmon.core.resources import describe_memory
-
-        return describe_memory(value)
-    if name == "runtime" and is_number:
-        from jobmon.client.progress import duration
-
-        return duration(value)
-    return str(value)
 
 
 def failure_of(row: AttemptRow) -> TaskErrorRow | None:
@@ -198,6 +165,18 @@ def failure_of(row: AttemptRow) -> TaskErrorRow | None:
     )
 
 
+def failures_alike(rows: Iterable[TaskErrorRow]) -> list[list[TaskErrorRow]]:
+    """Failures by what they say, apart from numbers, paths and the like; most frequent first."""
+    found: dict[tuple[str, str, str], list[TaskErrorRow]] = {}
+    for row in rows:
+        noted, text = row.description or "", (row.stderr_log or "").strip()
+        if not text or "\n" in noted.strip():
+            text = noted
+        line, where = telling_line(noted, text, row.cause)
+        found.setdefault((row.cause, where, fold(line[:LINE_CHARACTERS])), []).append(row)
+    return sorted(found.values(), key=len, reverse=True)
+
+
 def failure_stories(rows: Sequence[AttemptRow]) -> list[str]:
     """The failed attempts of tasks, each in a line or two: which one, why, what followed."""
     failures = [failure for row in rows if (failure := failure_of(row)) is not None]
@@ -207,15 +186,14 @@ def failure_stories(rows: Sequence[AttemptRow]) -> list[str]:
 # -- failures that are alike ----------------------------------------------------------------------------
 def cluster_headline(row: ErrorClusterRow) -> str:
     """How many tasks failed with what: ``37 tasks: KeyError: <n> (in load)``."""
-    tasks = "1 task" if row.num_tasks == 1 else f"{amount(row.num_tasks)} tasks"
-    return f"{tasks}: {row.pattern}" + (f" (in {row.where})" if row.where else "")
+    return f"{counted(row.num_tasks, 'task')}: {row.pattern}" + (f" (in {row.where})" if row.where else "")
 
 
 def describe_cluster(row: ErrorClusterRow) -> str:
     """Failures that are alike in some lines: how many, what they share, an example, what to type next."""
     lines = [cluster_headline(row)]
-    templates = ", ".join(f"{name} ({amount(count)})" for name, count in row.templates.items())
-    attempts = f"{amount(row.num_attempts)} attempts; " if row.num_attempts != row.num_tasks else ""
+    templates = ", ".join(f"{name} ({thousands(count)})" for name, count in row.templates.items())
+    attempts = f"{thousands(row.num_attempts)} attempts; " if row.num_attempts != row.num_tasks else ""
     lines.append(f"  {attempts}of {templates}" + (f", on {_nodes(row)}" if row.nodes else ""))
     lines += [f"  {describe_trait(trait)}" for trait in row.shared]
     lines.append(f"  for example {row.example_task_name} (task {row.example_task_id}):")
@@ -230,7 +208,7 @@ def _nodes(row: ErrorClusterRow) -> str:
     if len(row.nodes) == 1:
         return f"node {next(iter(row.nodes))}"
     name, count = next(iter(row.nodes.items()))
-    return f"{len(row.nodes)}{'+' if len(row.nodes) >= 10 else ''} nodes, most on {name} ({amount(count)})"
+    return f"{len(row.nodes)}{'+' if len(row.nodes) >= 10 else ''} nodes, most on {name} ({thousands(count)})"
 
 
 def describe_trait(trait: SharedTrait) -> str:
@@ -241,17 +219,12 @@ def describe_trait(trait: SharedTrait) -> str:
         share = "none" if not trait.num_others else f"{rest:.0f} %" if rest >= 1 else "less than 1 %"
         return f"{failed} were on node {trait.value}, which ran {share} of those that succeeded"
     which = "that are done" if trait.are_others_done else "others"
-    others = f"none of the {amount(trait.num_others_in_all)}"
+    others = f"none of the {thousands(trait.num_others_in_all)}"
     if trait.num_others:
-        others = f"{amount(trait.num_others)} of the {amount(trait.num_others_in_all)}"
+        others = f"{thousands(trait.num_others)} of the {thousands(trait.num_others_in_all)}"
     verb = "has" if trait.num_others == 1 else "have"
     return f"{failed} have {trait.name} {trait.value}; {others} {which} {verb} it"
 
 
 def _of(count: int, total: int) -> str:
-    return f"all {amount(total)}" if count == total else f"{amount(count)} of {amount(total)}"
-
-
-def amount(number: int) -> str:
-    """A whole number with its thousands apart: ``4 000``."""
-    return f"{number:,}".replace(",", " ")
+    return f"all {thousands(total)}" if count == total else f"{thousands(count)} of {thousands(total)}"

@@ -78,7 +78,7 @@ def follow(
         now = time.monotonic()
         if deadline is not None and now >= deadline:
             raise WorkflowTimeoutError(
-                f"Workflow {workflow_id} goes on after {timeout:g} s: {progress.done} of {progress.total} tasks are "
+                f"timeout: workflow {workflow_id} goes on after {timeout:g} s: {progress.done} of {progress.total} tasks are "
                 f"done, {progress.running} running. Wait longer: jobmon workflow wait {workflow_id}"
             )
         # A large workflow, which takes longer to count, is counted less often.

@@ -146,11 +146,12 @@ class NotebookDisplay:
 
 def bar_html(headline: str, progress: Progress | None) -> str:
     """A bar and the counts below it."""
-    from jobmon.client.progress import counts, duration
+    from jobmon.client.progress import counts
+    from jobmon.core.words import describe_duration
 
     if progress is None:
         return f"<div>{html.escape(headline)}</div>"
-    words = f"{counts(progress)}, {duration(progress.elapsed_seconds)}"
+    words = f"{counts(progress)}, {describe_duration(progress.elapsed_seconds)}"
     return (
         f"<div>{html.escape(headline)}<br>"
         f'<progress value="{progress.done}" max="{max(1, progress.total)}" style="width:30em"></progress><br>'

@@ -40,7 +40,8 @@ class TemplatePlan(Struct):
 
     Attributes:
         template: its name.
-        num_tasks, num_to_run: tasks of the workflow, and those that would run.
+        num_tasks: its tasks in the workflow.
+        num_to_run: those of them that would run.
         counts: tasks by reason.
         limit: most of them at once; null for no limit.
         seconds_per_task: how long one is thought to take; null where nothing is known.
@@ -60,10 +61,13 @@ class QueuePlan(Struct):
     """What would be asked of one queue.
 
     Attributes:
-        cluster, queue: whom.
+        cluster: the cluster.
+        queue: its queue.
         num_tasks: tasks that would run there.
-        core_hours, memory_gib_hours: cores and memory times the run time asked for; a task that names no cores has one.
-        largest_memory_gib, largest_cores: of one task.
+        core_hours: cores times the run time asked for; a task that names no cores has one.
+        memory_gib_hours: memory times the run time asked for.
+        largest_memory_gib: most memory one task asks for.
+        largest_cores: most cores one task asks for.
         num_unknown: tasks whose request names no run time; they are missing in the hours.
     """
 
@@ -103,9 +107,12 @@ class TemplateDifference(Struct):
 
     Attributes:
         template: its name.
-        num_new, num_gone, num_changed: tasks only in the script, only in the database, and with other task args.
-        new, gone: names of a few.
-        changed: a few of them.
+        num_new: tasks that are only in the script.
+        num_gone: tasks that are only in the database.
+        num_changed: tasks that are in both, with other task args.
+        new: names of a few that are new.
+        gone: names of a few that are gone.
+        changed: a few that are changed.
     """
 
     template: str
@@ -122,16 +129,21 @@ class Plan(Struct, kw_only=True):
 
     Attributes:
         workflow_id: the workflow in the database; null for one that is not registered.
-        name, workflow_args: the workflow.
-        num_tasks, num_to_run: its tasks, and those that a run would run.
+        name: its name.
+        workflow_args: what identifies it.
+        num_tasks: its tasks.
+        num_to_run: those that a run would run.
         counts: tasks by reason; those that are ``done`` are skipped.
-        templates, queues: the same by template, and what is asked of whom.
-        longest_chain, critical_path: the chain of the most tasks, and the one that takes the most time.
+        templates: the same by template.
+        queues: what is asked of whom.
+        longest_chain: the chain of the most tasks.
+        critical_path: the chain that takes the most time.
         width: most tasks that could run at once if all took equally long.
         limit: most tasks at once: the workflow's limit or the slots of this machine; null for none.
         wall_seconds: how long the run would take under the limits; null where nothing is known of any run time.
         is_wall_minimum: whether it would take longer: of some tasks the run time is not known.
-        at_once, memory_at_once_gib: most tasks, and most memory asked for, at once in that estimate.
+        at_once: most tasks at once in that estimate.
+        memory_at_once_gib: most memory asked for at once in it.
         num_never: tasks that could never start, for a limit is 0.
         differences: by template, when the workflow_args belong to a registered workflow of other tasks.
         problems: why ``run()`` would refuse.
@@ -221,8 +233,10 @@ class PlanTasks:
     """All tasks of a workflow in columns, one entry a task.
 
     Attributes:
-        templates, requests: what the columns point into.
-        template_of, request_of: places in these.
+        templates: the templates.
+        requests: the different requests.
+        template_of: places in ``templates``.
+        request_of: places in ``requests``.
         reasons: why, or why not, each would run.
     """
 

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 from jobmon.client.plan import REASON_WORDS, Chain, Plan, TemplateDifference
-from jobmon.client.progress import duration
+from jobmon.client.table import fitting_table
 from jobmon.core.resources import describe_memory
+from jobmon.core.words import counted, describe_duration
 from jobmon.serializers.plan import PlanReason
 
 
-def plan_text(plan: Plan) -> str:
-    """A plan for people."""
+def plan_text(plan: Plan, width: int | None = None) -> str:
+    """A plan for people.
+
+    Args:
+        plan: what a run would do.
+        width: columns its tables may take; ``None``: as many as their cells need.
+    """
     parts = [_title(plan), *(f"Problem: {problem}" for problem in plan.problems)]
     if plan.num_tasks:
-        parts += [_templates(plan), _queues(plan), *_chains(plan)]
+        parts += [_templates(plan, width), _queues(plan, width), *_chains(plan)]
     parts += [_difference(each) for each in plan.differences]
     parts += plan.notes
     return "\n".join(part for part in parts if part)
@@ -34,58 +37,54 @@ def _title(plan: Plan) -> str:
     return text + (f" and skip {done} that are done." if done else ".")
 
 
-def _table(rows: Sequence[Sequence[Any]], headers: Sequence[str]) -> str:
-    from tabulate import tabulate
-
-    return tabulate(rows, headers=headers, tablefmt="psql", disable_numparse=True)
-
-
-def _templates(plan: Plan) -> str:
+def _templates(plan: Plan, width: int | None) -> str:
     rows = [
         (
             each.template,
-            each.num_tasks,
-            each.num_to_run,
+            str(each.num_tasks),
+            str(each.num_to_run),
             ", ".join(f"{count} {word}" for word, count in each.counts.items()),
-            "" if each.limit is None else each.limit,
+            "" if each.limit is None else str(each.limit),
             "unknown"
             if each.seconds_per_task is None
-            else f"{duration(each.seconds_per_task)} ({each.seconds_from})",
+            else f"{describe_duration(each.seconds_per_task)} ({each.seconds_from})",
         )
         for each in plan.templates
     ]
-    return _table(rows, ("TEMPLATE", "TASKS", "TO RUN", "WHY", "AT ONCE", "TIME PER TASK"))
+    return fitting_table(("TEMPLATE", "TASKS", "TO RUN", "WHY", "AT ONCE", "TIME PER TASK"), rows, width)
 
 
-def _queues(plan: Plan) -> str:
+def _queues(plan: Plan, width: int | None) -> str:
     if not plan.queues:
         return ""
+    headers = ["CLUSTER", "QUEUE", "TASKS", "CORE HOURS", "GiB HOURS", "LARGEST MEMORY", "WITHOUT RUN TIME"]
+    if not any(each.num_unknown for each in plan.queues):
+        headers.pop()
     rows = [
         (
             each.cluster,
             each.queue,
-            each.num_tasks,
+            str(each.num_tasks),
             f"{each.core_hours:.1f}",
             f"{each.memory_gib_hours:.1f}",
             describe_memory(each.largest_memory_gib) if each.largest_memory_gib else "",
-            each.num_unknown or "",
-        )
+            str(each.num_unknown or ""),
+        )[: len(headers)]
         for each in plan.queues
     ]
-    headers = ("CLUSTER", "QUEUE", "TASKS", "CORE HOURS", "GiB HOURS", "LARGEST MEMORY", "WITHOUT RUN TIME")
-    return "Asked for:\n" + _table(rows, headers)
+    return f"Asked for:\n{fitting_table(headers, rows, width)}"
 
 
 def _chains(plan: Plan) -> list[str]:
     if not plan.num_to_run:
         return []
     longest, slowest = plan.longest_chain, plan.critical_path
-    lines = [f"Longest chain: {_tasks(longest.num_tasks)}: {chain_words(longest)}"]
+    lines = [f"Longest chain: {counted(longest.num_tasks, 'task')}: {chain_words(longest)}"]
     if slowest.seconds is not None:
-        time = duration(slowest.seconds)
-        lines.append(f"Critical path: {time} in {_tasks(slowest.num_tasks)}: {chain_words(slowest)}")
+        time = describe_duration(slowest.seconds)
+        lines.append(f"Critical path: {time} in {counted(slowest.num_tasks, 'task')}: {chain_words(slowest)}")
     limit = "no limit" if plan.limit is None else f"limit {plan.limit}"
-    lines.append(f"Side by side: up to {_tasks(plan.width)} ({limit}).")
+    lines.append(f"Side by side: up to {counted(plan.width, 'task')} ({limit}).")
     if plan.wall_seconds is None:
         why = (
             "some tasks could not start"
@@ -96,14 +95,10 @@ def _chains(plan: Plan) -> list[str]:
     else:
         at_least = "at least" if plan.is_wall_minimum else "about"
         lines.append(
-            f"Wall time: {at_least} {duration(plan.wall_seconds)}, with up to {_tasks(plan.at_once)} at once, when "
-            "nothing waits in a queue and nothing fails."
+            f"Wall time: {at_least} {describe_duration(plan.wall_seconds)}, with up to "
+            f"{counted(plan.at_once, 'task')} at once, when nothing waits in a queue and nothing fails."
         )
     return lines
-
-
-def _tasks(count: int) -> str:
-    return "1 task" if count == 1 else f"{count} tasks"
 
 
 def chain_words(chain: Chain) -> str:

@@ -11,8 +11,9 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
-from jobmon.client.failures import describe_failure
-from jobmon.core.states import WorkflowRunStatus, label
+from jobmon.client.failures import describe_failure, failures_alike
+from jobmon.core.states import TaskStatus, WorkflowRunStatus, label
+from jobmon.core.words import describe_duration, rough_duration, thousands
 
 if TYPE_CHECKING:
     from jobmon.client.result import WorkflowRunResult
@@ -28,8 +29,8 @@ LINE_SECONDS = 10.0
 LINE_FRACTION = 0.1
 """Much: this part of the tasks."""
 
-SHOWN_FAILURES = 5
-"""Failed tasks named at the end."""
+SHOWN_KINDS = 3
+"""Kinds of failures told at the end, each by an example."""
 
 SHOWN_ERROR_LINES = 5
 """Lines shown of the error of each."""
@@ -106,7 +107,7 @@ class LineDisplay:
         is_due = since >= LINE_SECONDS
         if (has_moved or is_due) and self._last_ended < ended < progress.total:
             self._last_at, self._last_ended = self._clock(), ended
-            say(self._stream, f"  {counts(progress)}, {duration(progress.elapsed_seconds)}")
+            say(self._stream, f"  {counts(progress)}, {describe_duration(progress.elapsed_seconds)}")
 
     def pause(self) -> None:
         """Nothing: lines disturb nobody."""
@@ -230,38 +231,6 @@ def counts(progress: Progress) -> str:
     return ", ".join(words)
 
 
-def duration(seconds: float) -> str:
-    """A length of time in words: ``0.8 s``, ``42 s``, ``3 min 20 s``, ``2 h 05 min``."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
-
-
-def rough_duration(seconds: float) -> str:
-    """About how long, in words, in steps that fit the length: ``40 s``, ``12 min``, ``2 h 10 min``, ``3 days``."""
-    if seconds < 1:
-        return "1 s"
-    if seconds < 60:
-        return f"{round(seconds) if seconds < 10 else 5 * round(seconds / 5)} s"
-    if seconds < 600:
-        seconds = 10 * round(seconds / 10)
-        return f"{seconds // 60} min" + (f" {seconds % 60} s" if seconds % 60 else "")
-    minutes = round(seconds / 60)
-    if minutes < 60:
-        return f"{minutes} min"
-    if minutes < 24 * 60:
-        minutes = 5 * round(minutes / 5)
-        rest = f" {minutes % 60:02d} min" if minutes % 60 else ""
-        return f"{minutes // 60} h{rest}"
-    hours = round(seconds / 3600)
-    return f"{hours // 24} d {hours % 24} h" if hours < 96 else f"{round(hours / 24)} days"
-
-
 def describe_eta(eta: EtaRow) -> str:
     """How far, how fast, how long yet, and where that comes from: ``45 % done, 120 tasks a minute, about …``."""
     return ", ".join([*eta_words(eta), eta.how])
@@ -302,21 +271,17 @@ def last_words(result: WorkflowRunResult, name: str, errors: list[TaskErrorRow])
         errors: errors of its tasks, latest first.
     """
     status = label(WorkflowRunStatus(str(result)))
+    not_run = sum(each == TaskStatus.REGISTERED.value for each in result.task_final_statuses.values())
     lines = [
         f"{title(result.workflow_id, name)}: {status}, {result.done_count} of {result.total_tasks} tasks done"
         + (f" ({result.num_previously_complete} of them before)" if result.num_previously_complete else "")
         + (f", {result.failed_count} failed" if result.failed_count else "")
-        + f", in {duration(result.elapsed_time)}"
+        + (f", {not_run} not run" if not_run else "")
+        + f", in {describe_duration(result.elapsed_time)}"
     ]
     if str(result) == WorkflowRunStatus.DONE.value:
         return "\n".join([*lines, f"  look closer:  jobmon workflow status -w {result.workflow_id}"])
-    shown = _latest_of_each(errors, result.failed_task_ids)
-    for row in shown:
-        headline, *rest = describe_failure(row, SHOWN_ERROR_LINES, with_resume=False).splitlines()
-        lines.append(f"  failed: {headline}")
-        lines += [f"  {line}" for line in rest]
-    if result.failed_count > len(shown) > 0:
-        lines.append(f"  … and {result.failed_count - len(shown)} more")
+    lines += _failures_by_kind(_latest_of_each(errors, result.failed_task_ids), result.failed_count)
     lines.append(f"  look closer:  jobmon workflow status -w {result.workflow_id}")
     if result.failed_count > 1:
         lines.append(f"                jobmon workflow errors {result.workflow_id}")
@@ -336,6 +301,22 @@ def how_to_go_on(workflow_id: int, first: str = "") -> str:
     )
 
 
+def _failures_by_kind(rows: list[TaskErrorRow], num_failed: int) -> list[str]:
+    """An example of each kind of failure, with the number of tasks that failed like it."""
+    lines, num_shown = [], 0
+    for alike in failures_alike(rows)[:SHOWN_KINDS]:
+        headline, *rest = describe_failure(alike[0], SHOWN_ERROR_LINES, with_resume=False).splitlines()
+        count = len(alike)
+        lines.append(
+            f"  {thousands(count)} failed, for example {headline}" if count > 1 else f"  failed: {headline}"
+        )
+        lines += [f"  {line}" for line in rest]
+        num_shown += count
+    if num_failed > num_shown > 0:
+        lines.append(f"  … and {thousands(num_failed - num_shown)} more")
+    return lines
+
+
 def _latest_of_each(errors: list[TaskErrorRow], failed_task_ids: frozenset[int]) -> list[TaskErrorRow]:
     latest: dict[int, TaskErrorRow] = {}
     for row in errors:
@@ -344,4 +325,4 @@ def _latest_of_each(errors: list[TaskErrorRow], failed_task_ids: frozenset[int])
             or latest[row.task_id].task_instance_error_log_id < row.task_instance_error_log_id
         ):
             latest[row.task_id] = row
-    return list(latest.values())[:SHOWN_FAILURES]
+    return list(latest.values())

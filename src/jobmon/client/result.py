@@ -29,6 +29,7 @@ class WorkflowRunResult(str):
         task_final_statuses: status letters by task id.
         done_task_ids: tasks that are done.
         failed_task_ids: tasks that failed for good.
+        error: what ended the run, where an error of the script's own functions or of Jobmon did; ``None`` otherwise.
         is_detached: whether another process works on the run; what is said of tasks is then as of the moment it was
             handed over, without ids. :meth:`wait` gives the result.
         log: path of the log of that process; empty otherwise.
@@ -45,6 +46,7 @@ class WorkflowRunResult(str):
     task_final_statuses: dict[int, str]
     done_task_ids: frozenset[int]
     failed_task_ids: frozenset[int]
+    error: BaseException | None = None
     is_detached: bool = False
     log: str = ""
     _requester: Requester | None = None
@@ -74,6 +76,8 @@ class WorkflowRunResult(str):
 
     def wait(self, timeout: float | None = None) -> WorkflowRunResult:
         """Wait until a detached run has ended; its result. One that is not detached is the result itself.
+
+        Where somebody resumed the workflow meanwhile, the run that goes on is waited for, and the result is of that one.
 
         Args:
             timeout: seconds to wait at most.

@@ -5,20 +5,27 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from jobmon.client.progress import RunDisplay, choose_display, how_to_go_on, last_words, say, title
 from jobmon.client.result import WorkflowRunResult, errors_by_task, fetch_errors
 from jobmon.core.configuration import JobmonConfig
-from jobmon.core.exceptions import JobmonError, ServerError
+from jobmon.core.exceptions import (
+    DistributorInterruptedError,
+    DistributorNotAlive,
+    JobmonError,
+    ServerError,
+    WorkflowTestError,
+    WorkflowTimeoutError,
+)
 from jobmon.core.resources import ScaleSequence
-from jobmon.core.states import TaskStatus
+from jobmon.core.states import WORKFLOW_RUN_TERMINAL, TaskStatus, WorkflowRunStatus
 
 if TYPE_CHECKING:
     from jobmon.client.workflow import Workflow
     from jobmon.serializers.monitor import TaskErrorRow
-    from jobmon.swarm.controller import Controller, RunOptions, TaskHooks
+    from jobmon.swarm.controller import Controller, RunOptions, RunOutcome, TaskHooks
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +34,15 @@ ERRORS_READ = 1000
 
 ABORT_SECONDS = 10.0
 """How long a controller that was told to abort is waited for."""
+
+RAISED = (
+    DistributorInterruptedError,
+    DistributorNotAlive,
+    ServerError,
+    WorkflowTestError,
+    WorkflowTimeoutError,
+)
+"""Errors that ``run()`` raises when they ended a run; after any other it returns the letter E."""
 
 QUESTION = "Are you sure you want to exit (y/n): "
 
@@ -95,7 +111,7 @@ def _run_here(
         controller.start()
         workflow.last_workflow_run_id = controller.workflow_run_id
         wait_for(controller, display)
-        outcome = controller.outcome()
+        outcome = _outcome_of(controller)
     except BaseException as error:
         display.stop()
         _take_what_is_known(workflow, controller, error)
@@ -105,10 +121,28 @@ def _run_here(
     finally:
         display.stop()
     result = WorkflowRunResult.of_outcome(workflow.workflow_id, controller.workflow_run_id, outcome)
+    result.error = controller.error
+    if result.error is not None:
+        logger.error("%s: an error ended the run", name, exc_info=result.error)
     errors = take_result(workflow, result)
     if is_shown:
         say(sys.stderr, last_words(result, workflow.name, errors))
     return result
+
+
+def _outcome_of(controller: Controller) -> RunOutcome:
+    """How a run ended. An error that ended it is raised where the caller can act on it, else told by the letter E.
+
+    Raises:
+        WorkflowTimeoutError, DistributorNotAlive, DistributorInterruptedError, WorkflowTestError, ServerError: it
+            ended the run.
+    """
+    outcome, error = controller.last_known(), controller.error
+    if outcome is None or not isinstance(error, Exception) or isinstance(error, RAISED):
+        return controller.outcome()
+    if outcome.final_status in WORKFLOW_RUN_TERMINAL:
+        return outcome
+    return replace(outcome, final_status=WorkflowRunStatus.ERROR.value)  # the server could not be told
 
 
 def _take_what_is_known(workflow: Workflow, controller: Controller, error: BaseException) -> None:
@@ -200,10 +234,10 @@ def wait_for(controller: Controller, display: RunDisplay, ask: Callable[[], bool
                     continue
                 controller.request_stop()
                 controller.join(None)
-            except KeyboardInterrupt:
+            except KeyboardInterrupt as second:
                 controller.abort()
                 controller.join(ABORT_SECONDS)
-                raise
+                raise second from None
             raise
 
 

@@ -106,8 +106,15 @@ def resume_workflow_run(
 
     Args:
         workflow_id: the workflow.
-        workflow_run_id, distributor_alive, status, config, timeout, requester: as of :func:`run_workflow`, and so
-            are the errors.
+        workflow_run_id: a run of it that no controller works on yet.
+        distributor_alive: asked about once a second; when it says no, the run ends.
+        status: accepted for scripts; the server knows it.
+        config: how to run it; by default as configured.
+        timeout: seconds it may take.
+        requester: how to reach the server; by default as configured.
+
+    Raises:
+        JobmonError: what :func:`run_workflow` raises.
     """
     return _run(
         requester or Requester.from_defaults(),

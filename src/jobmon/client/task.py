@@ -8,8 +8,7 @@ are made when somebody asks.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from jobmon.client.attributes import Attributes, parse_attributes
@@ -22,9 +21,10 @@ from jobmon.client.defaults import (
     validate_task_resource_scales,
 )
 from jobmon.client.node import Node
-from jobmon.client.task_template_version import TaskTemplateVersion, arg_text, hash_of_args
-from jobmon.core.constants import TASK_NAME_CHARACTERS, SpecialChars
+from jobmon.client.task_template_version import arg_text, hash_of_args
+from jobmon.core.constants import TASK_NAME_CHARACTERS
 from jobmon.core.hashing import hash_parts
+from jobmon.core.task_names import illegal_characters, legal_task_name
 from jobmon.serializers.define import AttributesRequest, AttributesResponse
 
 if TYPE_CHECKING:
@@ -34,15 +34,9 @@ if TYPE_CHECKING:
     from jobmon.client.workflow import Workflow
     from jobmon.core.requester import Requester
 
-__all__ = ["Task", "check_template_args", "connect", "validate_task_resource_scales"]
+__all__ = ["Task", "connect", "validate_task_resource_scales"]
 
 T = TypeVar("T")
-
-DEFAULT_NAME_CHARACTERS = 249
-"""Names made by default are cut to this length."""
-
-_ILLEGAL_CHARACTERS = frozenset(SpecialChars.ILLEGAL_SPECIAL_CHARACTERS)
-_ILLEGAL = re.compile(r"[\s\x00-\x1f\x7f" + re.escape("".join(_ILLEGAL_CHARACTERS)) + "]")
 
 Neighbours = tuple["Task", ...] | set["Task"]
 _FEW = 8  # up to here a tuple is smaller than a set, and looking through it not slower
@@ -67,26 +61,6 @@ def connect(upstreams: tuple[Task, ...], downstreams: tuple[Task, ...]) -> None:
         task._upstreams = {*task._upstreams, *upstreams} if task._upstreams else upstreams
     for task in upstreams:
         task._downstreams = {*task._downstreams, *downstreams} if task._downstreams else downstreams
-
-
-def check_template_args(version: TaskTemplateVersion, given: Set[str]) -> None:
-    """Check that the args given are exactly those of the template.
-
-    Raises:
-        ValueError: the message names what is missing and what is unknown.
-    """
-    expected = version.template_args
-    if given == expected:
-        return
-    problems = []
-    if missing := sorted(expected - given):
-        problems.append(f"missing: {', '.join(missing)}")
-    if unknown := sorted(given - expected):
-        problems.append(f"unknown: {', '.join(unknown)}")
-    raise ValueError(
-        f"The args of a task of '{version.task_template.template_name}' must be "
-        f"{', '.join(sorted(expected)) or 'none'}; {'; '.join(problems)}."
-    )
 
 
 class Task:
@@ -147,7 +121,7 @@ class Task:
         requester: Requester | None = None,
     ) -> None:
         version = node.task_template_version
-        check_template_args(version, {*node.node_args, *task_args, *op_args})
+        version.require_args({*node.node_args, *task_args, *op_args})
         settings = Settings.of(
             cluster_name,
             compute_resources,
@@ -230,20 +204,19 @@ class Task:
             raise ValueError(
                 f"The name of a task must not be longer than {TASK_NAME_CHARACTERS} characters: {name!r}."
             )
-        if bad := _ILLEGAL.search(name):
+        if bad := illegal_characters().search(name):
             raise ValueError(f"The name of a task must not contain {bad[0]!r}: {name!r}.")
         return True
 
     @property
     def name(self) -> str:
-        """Its name: the one given, else ``<template>_<arg>-<value>_…`` over its node args."""
+        """Its name; without one of its own, ``<template>_<arg>-<value>_…`` over its node args."""
         if self._name is not None:
             return self._name
         version = self.node.task_template_version
         pairs = zip(version.node_arg_names, self.node.values, strict=True)
         parts = [version.task_template.template_name, *(f"{arg}-{value}" for arg, value in pairs)]
-        name = _ILLEGAL.sub("_", "_".join(parts))
-        return (f"_{name}" if name[0].isdigit() else name)[:DEFAULT_NAME_CHARACTERS]
+        return legal_task_name("_".join(parts))
 
     @name.setter
     def name(self, name: str) -> None:
@@ -253,7 +226,7 @@ class Task:
 
     @property
     def task_hash(self) -> str:
-        """Its identity: template version, node args and task args; nothing else counts."""
+        """Its identity, made of template version, node args and task args; nothing else counts."""
         if self._hash is None:
             names = self.node.task_template_version.task_arg_names
             self._hash = hash_parts([self.node.node_hash, hash_of_args(names, self._task_values)])
@@ -363,7 +336,7 @@ class Task:
         """
         if self._array is None:
             raise AttributeError(f"{self} belongs to no array yet; add it to a workflow.")
-        return self._array
+        return self._array.whole
 
     @property
     def workflow(self) -> Workflow:

@@ -10,9 +10,9 @@ from jobmon.client.array import Array
 from jobmon.client.attributes import Attributes
 from jobmon.client.defaults import NO_SETTINGS, ComputeResources, ResourceDefaults, Settings
 from jobmon.client.node import Node
-from jobmon.client.task import Task, check_template_args
+from jobmon.client.task import Task
 from jobmon.client.task_template_version import TaskTemplateVersion, arg_text
-from jobmon.core.constants import MaxConcurrentlyRunning
+from jobmon.core.constants import NAME_CHARACTERS, MaxConcurrentlyRunning
 from jobmon.core.requester import Requester
 from jobmon.serializers.define import (
     TaskTemplateRequest,
@@ -22,9 +22,6 @@ from jobmon.serializers.define import (
 
 if TYPE_CHECKING:
     from jobmon.client.tool_version import ToolVersion
-
-NAME_CHARACTERS = 255
-"""Width of the columns of names."""
 
 
 class TaskTemplate(ResourceDefaults):
@@ -282,7 +279,7 @@ class TaskTemplate(ResourceDefaults):
             RuntimeError: the template is not registered.
         """
         version = self._version_to_use()
-        check_template_args(version, kwargs.keys())
+        version.require_args(kwargs.keys())
         settings = Settings.of(
             cluster_name,
             compute_resources,
@@ -339,7 +336,7 @@ class TaskTemplate(ResourceDefaults):
             RuntimeError: the template is not registered.
         """
         version = self._version_to_use()
-        check_template_args(version, kwargs.keys())
+        version.require_args(kwargs.keys())
         array = Array(
             version,
             {arg: kwargs[arg] for arg in version.task_arg_names},

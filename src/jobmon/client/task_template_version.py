@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from functools import lru_cache
 from string import Formatter
 from typing import TYPE_CHECKING, Any
@@ -176,6 +176,25 @@ class TaskTemplateVersion:
         )
         version._take(wire)
         return version
+
+    def require_args(self, given: Set[str]) -> None:
+        """Refuse args of a task that are not exactly those of the template.
+
+        Raises:
+            ValueError: the message names what is missing and what is unknown.
+        """
+        expected = self.template_args
+        if given == expected:
+            return
+        problems = []
+        if missing := sorted(expected - given):
+            problems.append(f"missing: {', '.join(missing)}")
+        if unknown := sorted(given - expected):
+            problems.append(f"unknown: {', '.join(unknown)}")
+        raise ValueError(
+            f"The args of a task of '{self.task_template.template_name}' must be "
+            f"{', '.join(sorted(expected)) or 'none'}; {'; '.join(problems)}."
+        )
 
     def bind(self) -> None:
         """Register it; bound twice it stays the same."""

@@ -12,12 +12,9 @@ from jobmon.client.task_template import TaskTemplate
 from jobmon.client.tool_version import ToolVersion
 from jobmon.client.workflow import Workflow
 from jobmon.client.yaml_file import find_section, read_yaml
-from jobmon.core.constants import MaxConcurrentlyRunning
+from jobmon.core.constants import NAME_CHARACTERS, MaxConcurrentlyRunning
 from jobmon.core.requester import Requester
 from jobmon.serializers.define import ToolRequest, ToolResponse, ToolVersionsResponse
-
-NAME_CHARACTERS = 255
-"""Width of the columns of names."""
 
 
 class InvalidToolError(Exception):

@@ -27,7 +27,7 @@ from jobmon.client.workflow_run import DistributorContext
 from jobmon.client.yaml_file import first_key
 from jobmon.core.cluster import Cluster
 from jobmon.core.configuration import JobmonConfig
-from jobmon.core.constants import PLAN_VARIABLE, MaxConcurrentlyRunning
+from jobmon.core.constants import NAME_CHARACTERS, PLAN_VARIABLE, MaxConcurrentlyRunning
 from jobmon.core.exceptions import DuplicateNodeArgsError, WorkflowAlreadyComplete, WorkflowAlreadyExists
 from jobmon.core.hashing import hash_parts
 from jobmon.core.requester import Requester
@@ -42,9 +42,6 @@ if TYPE_CHECKING:
 __all__ = ["DistributorContext", "Workflow"]
 
 logger = logging.getLogger(__name__)
-
-NAME_CHARACTERS = 255
-"""Width of the column of names."""
 
 
 class Workflow(ResourceDefaults):
@@ -63,7 +60,11 @@ class Workflow(ResourceDefaults):
 
     Attributes:
         tasks: its tasks by their hashes.
-        workflow_args, name, description, workflow_attributes, max_concurrently_running: as given.
+        workflow_args: as given, or the random text.
+        name: as given.
+        description: as given.
+        workflow_attributes: attributes by name; change them with :meth:`add_attributes`.
+        max_concurrently_running: as given.
         last_workflow_run_id: id of the last run from this process; ``None`` before.
         task_errors: errors of the tasks that failed for good in that run, by name.
 
@@ -177,9 +178,7 @@ class Workflow(ResourceDefaults):
         """Add a task; the task itself.
 
         Raises:
-            ValueError: it is here already, belongs to another workflow, or ``create_tasks`` was used twice
-                with its
-                template.
+            ValueError: it is here already, or belongs to another workflow.
             DuplicateNodeArgsError: another task has the same template and node args.
         """
         key = task.task_hash
@@ -198,6 +197,9 @@ class Workflow(ResourceDefaults):
                     "already; "
                     "what tells them apart must be a node arg."
                 )
+            if task._array is not None and task._array is not array:
+                array.merge(task._array)
+                task._array._workflow = self
             array.take_over(task)
         self._arrays[task.node.task_template_version.id] = array
         array._workflow = self
@@ -210,13 +212,6 @@ class Workflow(ResourceDefaults):
         own, present = task._array, self._arrays.get(version.id)
         if own is not None and own._workflow is not None and own._workflow is not self:
             raise ValueError(f"{task} belongs to another workflow; make a new task for this one.")
-        if own is not None and present is not None and own is not present:
-            raise ValueError(
-                f"{task} comes from another call of create_tasks() than the tasks of "
-                f"'{version.task_template.template_name}' that were added already; call create_tasks() "
-                "only once per task "
-                "template, or create_task() for each task."
-            )
         return present or own or Array.inferred(version)
 
     def add_tasks(self, tasks: Iterable[Task]) -> None:
@@ -228,7 +223,7 @@ class Workflow(ResourceDefaults):
         """Tasks of a template whose node args have these values, or one of them where several are given.
 
         Raises:
-            ValueError: it has no tasks of that template, or an arg is no node arg of it.
+            ValueError: it has no tasks of that template, or an arg is no node arg of any version of it.
         """
         arrays = self._arrays_of(task_template_name)
         if not arrays:
@@ -236,7 +231,8 @@ class Workflow(ResourceDefaults):
                 f"The workflow has no tasks of '{task_template_name}'. Its templates: "
                 f"{', '.join(self.arrays) or 'none'}."
             )
-        found = [task for array in arrays for task in array.get_tasks_by_node_args(**kwargs)]
+        fitting = [each for each in arrays if each.task_template_version.node_args.issuperset(kwargs)]
+        found = [task for each in fitting or arrays for task in each.get_tasks_by_node_args(**kwargs)]
         return [task for task in found if self.tasks.get(task.task_hash) is task]
 
     def _arrays_of(self, task_template_name: str) -> list[Array]:
@@ -410,8 +406,9 @@ class Workflow(ResourceDefaults):
                 terminal; ``wait()`` of the result waits for its end, ``jobmon workflow attach ID`` shows it.
 
         Returns:
-            The status letter of the run (``"D"``: every task is done), with counts, ids and statuses as
-            attributes.
+            The status letter of the run, ``"D"`` where every task is done, with counts, ids and statuses as
+            attributes. It is ``"E"`` as well when a function of the script, such as a compute_resources_callable,
+            raised an error: that is logged with its traceback, and stands in ``error``.
 
         Raises:
             WorkflowAlreadyComplete: every task is done already.
@@ -419,6 +416,7 @@ class Workflow(ResourceDefaults):
                 workflow.
             WorkflowNotResumable: another run of it is alive.
             WorkflowTimeoutError: (a RuntimeError) it took too long; the message says what still ran.
+            ServerError: the server is out of reach for good; the message says what is known.
             UsageError: it cannot be detached, since tasks need functions of this script; the message names one.
             KeyboardInterrupt: it was stopped by Ctrl-C.
         """

@@ -365,7 +365,10 @@ def _write_int(value: Any) -> str:
 def _write_float(value: Any) -> str:
     if not isinstance(value, Real):
         raise _wrong("float", value)
-    return repr(float(value))
+    try:
+        return repr(float(value))
+    except OverflowError:
+        raise _wrong("float", value) from None
 
 
 def _write_bool(value: Any) -> str:

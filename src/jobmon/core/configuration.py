@@ -1,7 +1,8 @@
 """Configuration: one table of keys, five sources.
 
 A value comes from, in this order: the ``dict_config`` argument (and later calls of ``set``), the environment
-(``JOBMON__SECTION__KEY``), a file ``.env`` in the working directory, a configuration file, the default in :data:`KEYS`.
+(``JOBMON__SECTION__KEY``), a file ``.env`` in the working directory, a configuration file, the default in
+:mod:`jobmon.core.configuration_keys`.
 A file is layered over the defaults, it does not replace them. The file is the constructor's argument, else the one
 named by ``JOBMON__CONFIG_FILE``, else the one a site's ``jobmon_installer*`` package names by ``get_config_file()``, else
 ``~/.jobmon/config.yaml`` where that exists. ``${NAME}`` in a value of a file is replaced from the environment and ``.env``.
@@ -23,173 +24,15 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from jobmon.core.configuration_keys import ENV_PREFIX, KEYS, Key
 from jobmon.core.dotenv import read_dotenv
 from jobmon.core.exceptions import ConfigError
 
-ENV_PREFIX = "JOBMON__"
 CONFIG_FILE_ENV = "JOBMON__CONFIG_FILE"
-
-
-@dataclass(frozen=True)
-class Key:
-    """One configuration key.
-
-    Attributes:
-        section, name: ``section.name`` is how it is written; a dot in the name means a nested mapping.
-        default: value where nothing else is said.
-        meaning: a sentence for the documentation.
-        secret: must not be shown.
-        is_open: a mapping whose keys are the site's own.
-        is_idle: accepted, so that files of other versions can be kept, but without effect in this one.
-    """
-
-    section: str
-    name: str
-    default: Any
-    meaning: str
-    secret: bool = False
-    is_open: bool = False
-    is_idle: bool = False
-
-    @property
-    def env(self) -> str:
-        """Name of the environment variable."""
-        return f"{ENV_PREFIX}{self.section.upper()}__{self.name.upper().replace('.', '__')}"
-
-
-def _keys(section: str, *rows: tuple[Any, ...]) -> Iterator[Key]:
-    for name, default, meaning, *flags in rows:
-        yield Key(
-            section,
-            name,
-            default,
-            meaning,
-            secret="secret" in flags,
-            is_open="open" in flags,
-            is_idle="idle" in flags,
-        )
-
-
-KEYS: tuple[Key, ...] = (
-    *_keys(
-        "http",
-        ("service_url", "", "Address of the Jobmon server; empty: start and use a local one."),
-        ("route_prefix", "/api/v3", "Prefix of every route."),
-        ("request_timeout", 20, "Seconds one request may take."),
-        ("retries_attempts", 10, "How often a request is tried."),
-        ("retries_timeout", 300, "Seconds after which a request is given up."),
-        ("gui_url", "", "Address of the web GUI; empty: the server's own."),
-        ("token_file", "", "File (mode 0600) with the bearer token sent to http.service_url."),
-    ),
-    *_keys(
-        "embedded",
-        ("directory", "~/.jobmon", "Where the local server keeps its database, logs and records."),
-        ("idle_shutdown_seconds", 900, "The local server ends itself after so long without use; 0: never."),
-        ("startup_timeout_seconds", 60, "How long a start of the local server may take."),
-        ("allow_network_filesystem", False, "Use embedded.directory although it is on a network filesystem."),
-    ),
-    *_keys(
-        "db",
-        ("sqlalchemy_database_uri", "", "Database of the server, as a SQLAlchemy URI.", "secret"),
-        ("sqlalchemy_connect_args", {}, "Extra arguments of the database driver.", "open"),
-        ("pool.size", 8, "Connections kept open."),
-        ("pool.max_overflow", 8, "Connections opened beyond that under load."),
-        ("pool.timeout", 30, "Seconds a request waits for a connection."),
-        ("pool.recycle", 300, "Seconds after which a connection is replaced."),
-        ("pool.pre_ping", True, "Test a connection before it is used."),
-    ),
-    *_keys(
-        "heartbeat",
-        ("workflow_run_interval", 30, "Seconds between two signs of life of a controller."),
-        ("task_instance_interval", 90, "Seconds between two signs of life of a remote task.", "idle"),
-        ("report_by_buffer", 3.1, "Intervals without a sign of life after which something counts as lost."),
-        ("graceful_termination_retry_count", 3, "Heartbeats retried before a worker gives up.", "idle"),
-        ("graceful_termination_retry_heartbeat", True, "Whether such heartbeats are retried.", "idle"),
-    ),
-    *_keys(
-        "distributor",
-        ("poll_interval", 10, "Seconds between two looks at a remote cluster.", "idle"),
-        ("worker_node_entry_point", "", "Path of worker_node_entry_point on the compute nodes."),
-    ),
-    *_keys(
-        "worker_node",
-        ("command_interrupt_timeout", 10, "Seconds a command has to end after it was asked to."),
-    ),
-    *_keys(
-        "task",
-        ("max_infrastructure_losses", 10, "Attempts a task may lose through no fault of its own."),
-        ("log_directory", "", "Default directory of tasks' logs; empty: logs/ in embedded.directory."),
-    ),
-    *_keys(
-        "multiprocess",
-        ("parallelism", 0, "Commands run at once on this machine; 0: as many as it has cores."),
-    ),
-    *_keys(
-        "progress",
-        ("enabled", True, "Whether workflow.run() shows progress on stderr."),
-    ),
-    *_keys(
-        "logging",
-        ("client_logconfig_file", "", "Logging configuration of the client (YAML, logging.config form)."),
-        ("server_logconfig_file", "", "The same for jobmon-server."),
-        ("distributor_logconfig_file", "", "The same for a detached controller."),
-        ("worker_logconfig_file", "", "The same for the worker node wrapper.", "idle"),
-        ("client", {}, "Overrides: formatters, handlers, loggers.", "open"),
-        ("server", {}, "Overrides: formatters, handlers, loggers.", "open"),
-        ("distributor", {}, "Overrides: formatters, handlers, loggers.", "open"),
-        ("worker", {}, "Overrides: formatters, handlers, loggers.", "open", "idle"),
-    ),
-    *_keys(
-        "auth",
-        ("enabled", False, "Whether users sign in; this version cannot, and refuses to start a server then."),
-    ),
-    *_keys("session", ("secret_key", "", "Signs the browser's session cookie.", "secret", "idle")),
-    *_keys(
-        "oidc",
-        ("name", "OIDC", "Name of the identity provider.", "idle"),
-        ("conf_url", "", "Its discovery document.", "idle"),
-        ("client_id", "", "Client id there.", "idle"),
-        ("client_secret", "", "Client secret there.", "secret", "idle"),
-        ("scope", "openid email profile", "Scopes asked for.", "idle"),
-        ("redirect_uri", "", "Where the provider sends the browser back.", "idle"),
-        ("login_landing_page_uri", "", "Where a login ends.", "idle"),
-        ("admin_group", "", "Members may change every workflow.", "idle"),
-    ),
-    *_keys(
-        "cors",
-        ("allowed_origins", "http://localhost:3000,http://localhost:3001", "Origins of browsers.", "idle"),
-    ),
-    *_keys(
-        "reaper",
-        ("poll_interval_minutes", 5, "Minutes between two looks for lost runs."),
-        ("slack_api_url", "", "Where the reaper reports.", "secret", "idle"),
-        ("slack_token", "", "Its token.", "secret", "idle"),
-        ("slack_channel_default", "", "Its channel.", "idle"),
-    ),
-    *_keys(
-        "telemetry",
-        ("deployment_environment", "prod", "Named in traces.", "idle"),
-        ("debug", False, "Verbose telemetry.", "idle"),
-        (
-            "tracing",
-            {},
-            "Tracing: requester_enabled, server_enabled, span_exporter, exporters.",
-            "open",
-            "idle",
-        ),
-        ("logging", {}, "Log export: enabled, log_exporter, exporters.", "open", "idle"),
-    ),
-    *_keys(
-        "otlp",
-        ("web_enabled", False, "Traces of the server, as versions up to 3.2 spelt it.", "idle"),
-        ("http_enabled", False, "Traces of requests, as versions up to 3.2 spelt it.", "idle"),
-    ),
-)
-"""Every key there is; the reference in the documentation is made from this table."""
+_INSTALLER_PREFIX = "jobmon_installer"
 
 _BY_PATH = {(key.section, key.name): key for key in KEYS}
 _SECTIONS = frozenset(key.section for key in KEYS)
@@ -266,6 +109,25 @@ def _flatten(section: str, values: Mapping[str, Any], origin: str) -> Iterator[t
         yield from walk(str(name), value)
 
 
+def _installers() -> list[str]:
+    """Names of the sites' packages.
+
+    Folders are looked through by name first: ``pkgutil`` opens every package in them, which takes 20 ms and more.
+    """
+    if not any(_may_hold_installer(path) for path in sys.path):
+        return []
+    return [module.name for module in pkgutil.iter_modules() if module.name.startswith(_INSTALLER_PREFIX)]
+
+
+def _may_hold_installer(path: str) -> bool:
+    try:
+        return any(name.startswith(_INSTALLER_PREFIX) for name in os.listdir(path or "."))
+    except NotADirectoryError:  # an archive: only pkgutil can tell
+        return True
+    except OSError:
+        return False
+
+
 def default_config_file(variables: Mapping[str, str] = os.environ) -> str:
     """Path of the configuration file that applies when none is given; empty when there is none.
 
@@ -275,7 +137,7 @@ def default_config_file(variables: Mapping[str, str] = os.environ) -> str:
     path = variables.get(CONFIG_FILE_ENV, "")
     if path:
         return path
-    installers = [m.name for m in pkgutil.iter_modules() if m.name.startswith("jobmon_installer")]
+    installers = _installers()
     if len(installers) > 1:
         raise ConfigError(f"More than one site installer is present: {', '.join(installers)}. Keep one.")
     if installers:

@@ -70,6 +70,9 @@ DEFAULT_RESOURCE_SCALES = {"memory": 0.5, "runtime": 0.5}
 LOG_TAIL_CHARACTERS = 10_000
 """Characters of the end of stdout and stderr kept in the database."""
 
+NAME_CHARACTERS = 255
+"""Width of the columns of names: of tools, task templates, arrays and workflows."""
+
 TASK_NAME_CHARACTERS = 255
 """Width of the column of task names."""
 

@@ -1,10 +1,11 @@
-"""Every error Jobmon raises on purpose.
+"""Every error Jobmon raises on purpose::
 
     JobmonError
     ├── UsageError                       the call, the script or the configuration is at fault
     │   ├── ConfigError
     │   ├── InvalidRequest               the server refused a request (4xx)
     │   ├── InvalidMemoryFormat, InvalidMemoryUnit
+    │   ├── InvalidResourceScale         (also a ValueError)
     │   ├── CallableReturnedInvalidObject
     │   ├── DuplicateNodeArgsError, NodeDependencyNotExistError, CyclicGraphError
     │   ├── EmptyWorkflowError           (also a RuntimeError)
@@ -90,6 +91,10 @@ class InvalidMemoryFormat(UsageError):
 
 class InvalidMemoryUnit(UsageError):
     """The units of memory are B, K, M, G and T."""
+
+
+class InvalidResourceScale(UsageError, ValueError):
+    """A resource scale must be a number, or a function or an iterator that gives numbers."""
 
 
 class CallableReturnedInvalidObject(UsageError):

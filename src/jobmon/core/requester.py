@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import builtins
 import getpass
+import logging
 import uuid
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
@@ -16,13 +17,22 @@ import msgspec
 
 from jobmon.core import __version__, exceptions
 from jobmon.core.configuration import JobmonConfig
-from jobmon.core.exceptions import InvalidRequest, InvalidResponse, JobmonError, RetryBudgetExhausted
+from jobmon.core.exceptions import (
+    ConfigError,
+    InvalidRequest,
+    InvalidResponse,
+    JobmonError,
+    RetryBudgetExhausted,
+)
 from jobmon.core.logging import get_jobmon_context
 
 if TYPE_CHECKING:
     import httpx
+    import tenacity
 
 T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
 
 RETRIED_STATUS = frozenset({423, 429})
 
@@ -138,6 +148,11 @@ class Requester:
             "request_timeout": config.get_float("http", "request_timeout"),
         }
         if service_url:
+            if not service_url.startswith(("http://", "https://")):
+                raise ConfigError(
+                    f"http.service_url is '{service_url}'; the address of a server begins with http:// or https://. "
+                    "Where it comes from: jobmon config show --key http.service_url --origin"
+                )
             token_file = str(config.get("http", "token_file"))
             token = _read_token(token_file) if token_file else ""
             return cls(service_url.rstrip("/") + prefix, token=token, **limits)  # type: ignore[arg-type]
@@ -295,7 +310,7 @@ class Requester:
             stop=tenacity.stop_after_attempt(max(1, self.retries_attempts - 1))
             | tenacity.stop_after_delay(self.retries_timeout),
             wait=tenacity.wait_exponential(multiplier=initial, max=30) + tenacity.wait_random(0, initial),
-            before=lambda _state: None,
+            before_sleep=self._tell_of_waiting,
         )
         try:
             return retrying(attempt)
@@ -305,6 +320,16 @@ class Requester:
                 f"Exceeded HTTP request retry budget: no answer from the Jobmon server to {path} "
                 f"({reason}). Is it running and is http.service_url right?"
             ) from reason
+
+    def _tell_of_waiting(self, state: tenacity.RetryCallState) -> None:
+        """Once, and not of the first hiccup: whoever waits wants to know for what."""
+        if self._address is not None and self._locate is None and state.attempt_number == 2 and state.outcome:
+            logger.warning(
+                "No answer from the Jobmon server at %s (%s); trying again for up to %.0f s.",
+                self._address.url,
+                state.outcome.exception(),
+                self.retries_timeout,
+            )
 
     def _try_once(
         self,

@@ -13,9 +13,10 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, TypeGuard
+from weakref import WeakValueDictionary
 
 from jobmon.core.cluster_protocol import ClusterQueue
-from jobmon.core.exceptions import InvalidMemoryFormat, InvalidMemoryUnit
+from jobmon.core.exceptions import InvalidMemoryFormat, InvalidMemoryUnit, InvalidResourceScale
 
 BYTES_OF_UNIT = {"B": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 """Bytes of the units of memory."""
@@ -147,14 +148,23 @@ def canonical_resources(resources: Mapping[str, Any]) -> dict[str, Any]:
 class ScaleSequence:
     """The values of an iterator, to be gone through by any number of tasks, each from the start.
 
-    The iterator itself is read once and only as far as somebody got, so that it may be endless.
+    The iterator itself is read once and only as far as somebody got, so that it may be endless. Get one by
+    :meth:`of`, so that tasks that were given the same iterator one by one do not take its values from each other.
     """
 
-    __slots__ = ("_source", "_values")
+    __slots__ = ("__weakref__", "_source", "_values")
 
     def __init__(self, source: Iterator[Any]) -> None:
         self._source = source
         self._values: list[Any] = []
+
+    @classmethod
+    def of(cls, source: Iterator[Any]) -> ScaleSequence:
+        """The sequence of an iterator: the same one for the same iterator."""
+        known = _SEQUENCES.get(id(source))  # a sequence keeps its iterator, so that no other one gets this id
+        if known is None:
+            known = _SEQUENCES[id(source)] = cls(source)
+        return known
 
     def __iter__(self) -> Iterator[Any]:
         position = 0
@@ -176,6 +186,10 @@ class ScaleSequence:
         return list(islice(self, count))
 
 
+_SEQUENCES: WeakValueDictionary[int, ScaleSequence] = WeakValueDictionary()
+"""Sequences that are in use by the ids of their iterators."""
+
+
 def scale_value(name: str, value: float, scale: Scale) -> float:
     """What to ask for after ``value`` was not enough.
 
@@ -183,7 +197,7 @@ def scale_value(name: str, value: float, scale: Scale) -> float:
     value, an iterator gives its next value; when it is exhausted the value stays, with a warning.
 
     Raises:
-        ValueError: the result is not a number, or is negative.
+        InvalidResourceScale: (a ValueError) the result is not a number, or is negative.
     """
     if isinstance(scale, Iterator):
         new = next(scale, None)
@@ -198,7 +212,9 @@ def scale_value(name: str, value: float, scale: Scale) -> float:
         # 10 * 1.1 is 11.000000000000002, which nobody means to round up to 12
         new = math.ceil(round(value * (1 + scale), 6))
     if not _is_number(new) or new < 0:
-        raise ValueError(f"The resource scale of '{name}' gave {new!r} for {value}; it must give a number.")
+        raise InvalidResourceScale(
+            f"The resource scale of '{name}' gave {new!r} for {value}; it must give a number."
+        )
     return _whole(new)
 
 
@@ -258,12 +274,12 @@ def scales_from_json(text: str, present: Mapping[str, Any] | None = None) -> dic
         present: what was asked for last; the values of an iterator go on behind it, where it is one of them.
 
     Raises:
-        ValueError: one is a callable, which only the script that defined the workflow can provide.
+        InvalidResourceScale: (a ValueError) one is a callable, which only the script that defined the workflow can provide.
     """
     scales: dict[str, Scale] = {}
     for name, stored in (json.loads(text) if text else {}).items():
         if isinstance(stored, str):
-            raise ValueError(
+            raise InvalidResourceScale(
                 f"The resource scale of '{name}' is the function {stored}, which is known to the script only; "
                 "resume the workflow with its script."
             )

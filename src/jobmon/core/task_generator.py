@@ -36,9 +36,7 @@ start its workflow again in each of its tasks.
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
-import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import product
@@ -52,6 +50,7 @@ from jobmon.core.argument_text import (
     parse_type,
 )
 from jobmon.core.task_function import Parameter, TaskFunction
+from jobmon.core.task_names import create_task_name
 
 if TYPE_CHECKING:
     from jobmon.client.task import Task
@@ -70,9 +69,6 @@ __all__ = [
     "setup",
     "task_generator",
 ]
-
-NAME_CHARACTERS = 249
-"""Names of tasks are cut to this length."""
 
 _is_imported_by_task = False
 
@@ -257,7 +253,7 @@ class TaskGenerator:
 
     @property
     def executable(self) -> str:
-        """What the command begins with: ``distributor.worker_node_entry_point``, or the program beside Python.
+        """What the command begins with; ``distributor.worker_node_entry_point``, or the program beside Python.
 
         Raises:
             FileNotFoundError: there is no such program.
@@ -431,39 +427,6 @@ def task_generator(
 def make_cli_argument_string(arg_value: str | Sequence[str]) -> str:
     """What :meth:`TaskGenerator.serialize` returned, as a word of a command: ``[a,b]`` in single quotes for a list."""
     return argument_text.shell_word(arg_value)
-
-
-def create_task_name(
-    kwargs_for_name: Mapping[str, Any],
-    prefix: str = "",
-    name_func: Callable[[str, dict[str, Any]], str] | None = None,
-) -> str:
-    """The name of a task: ``prefix:arg=value:…``, or what ``name_func(prefix, kwargs)`` says.
-
-    Characters that names of tasks may not have become ``_``; long names are cut.
-
-    Raises:
-        TypeError: ``name_func`` returned no text.
-    """
-    if name_func is not None:
-        name = name_func(prefix, dict(kwargs_for_name))
-        if not isinstance(name, str):
-            raise TypeError(f"name_func of '{prefix}' must return a text, not {name!r}.")
-    else:
-        parts = [prefix] if prefix else []
-        for arg, value in kwargs_for_name.items():
-            shown = f"[{','.join(map(str, value))}]" if isinstance(value, list | tuple | set) else value
-            parts.append(f"{arg}={shown}")
-        name = ":".join(parts)
-    name = _illegal().sub("_", name) or "_"
-    return (f"_{name}" if name[0].isdigit() else name)[:NAME_CHARACTERS]
-
-
-@functools.cache
-def _illegal() -> re.Pattern[str]:
-    from jobmon.core.constants import SpecialChars
-
-    return re.compile(r"[\s\x00-\x1f\x7f" + re.escape(SpecialChars.ILLEGAL_SPECIAL_CHARACTERS) + "]")
 
 
 def get_tasks_by_node_args(

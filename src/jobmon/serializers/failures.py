@@ -74,6 +74,8 @@ class ErrorClustersResponse(Struct):
         num_errors: attempts that were looked at.
         num_failed_tasks: tasks they belong to.
         is_complete: false: there are more failed attempts; only the latest were looked at.
+        shared: what all failures of a template have in common, where no single kind of them has it by itself.
+        were_made_good: nothing failed that counts here, but there are failed attempts that others made good.
     """
 
     clusters: list[ErrorClusterRow]
@@ -81,3 +83,5 @@ class ErrorClustersResponse(Struct):
     num_errors: int
     num_failed_tasks: int
     is_complete: bool = True
+    shared: list[SharedTrait] = []
+    were_made_good: bool = False

@@ -152,6 +152,11 @@ class Controller:
         self._situation.is_aborted = self._situation.is_stop_requested = True
         self._situation.rouse()
 
+    @property
+    def error(self) -> BaseException | None:
+        """What ended the run, where an error did."""
+        return None if self._error is None else self._error[0]
+
     def outcome(self) -> RunOutcome:
         """How the run ended.
 

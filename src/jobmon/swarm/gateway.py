@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from jobmon.core import __version__
+from jobmon.core.exceptions import InvalidResourceScale
 from jobmon.core.process_identity import this_process
 from jobmon.core.requester import Requester
 from jobmon.core.resources import scales_from_json
@@ -75,15 +76,15 @@ class Gateway:
             increase_resources: learn which tasks are to ask for more, since their latest attempt lacked resources.
 
         Raises:
-            ValueError: the resources of one of them grow by a function of the script; nothing was changed.
+            InvalidResourceScale: the resources of one of them grow by a function of the script; nothing was changed.
         """
         message = ResetTasksRequest(not adopt, increase_resources)
         answer = self.requester.send("POST", f"{self._run}/reset_tasks", message, ResetTasksResponse)
         if answer.unscalable is not None:
             try:
                 scales_from_json(answer.unscalable.resource_scales)
-            except ValueError as error:
-                raise ValueError(
+            except InvalidResourceScale as error:
+                raise InvalidResourceScale(
                     f"The resources of task {answer.unscalable.task_id}, which were not enough, cannot be increased. "
                     f"{error} Or resume it with the resources it had (--keep-resources)."
                 ) from error

@@ -218,9 +218,13 @@ def _daemon(descriptor: int, content: bytes) -> None:
     except Exception:
         logger.exception("the controller failed")
     finally:
-        logging.shutdown()
-        sys.stderr.flush()
-        os._exit(code)
+        try:
+            logging.shutdown()
+            sys.stderr.flush()
+        except OSError:
+            pass  # no room for the log: what it says is lost, how the run ended is not
+        finally:
+            os._exit(code)
 
 
 def _host(descriptor: int, request: HostRequest) -> int:
@@ -276,11 +280,11 @@ def attend(controller: Controller) -> RunOutcome | None:
     """Wait for the end of a run; ``None`` when an error ended it."""
     logger.info("workflow run %d of workflow %d goes on", controller.workflow_run_id, controller.workflow_id)
     controller.join()
-    try:
-        outcome = controller.outcome()
-    except JobmonError as error:
-        logger.error("workflow run %d ended: %s", controller.workflow_run_id, error)
+    if (error := controller.error) is not None:
+        unexpected = None if isinstance(error, JobmonError) else error
+        logger.error("workflow run %d ended: %s", controller.workflow_run_id, error, exc_info=unexpected)
         return None
+    outcome = controller.outcome()
     logger.info(
         "workflow run %d ended %s: %d of %d tasks done, %d failed",
         controller.workflow_run_id,

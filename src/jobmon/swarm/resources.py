@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
@@ -14,7 +15,7 @@ from jobmon.core.exceptions import CallableReturnedInvalidObject
 from jobmon.core.resources import adjust_resources, canonical_resources, scales_from_json
 from jobmon.core.states import TaskStatus
 from jobmon.serializers.define import TaskResourcesItem
-from jobmon.serializers.swarm import TaskChanges, TaskResourcesRow
+from jobmon.serializers.swarm import TaskResourcesRow
 from jobmon.swarm.state import SwarmState
 
 
@@ -40,6 +41,18 @@ class ResourceStore(Protocol):
         ...
 
 
+class Due(NamedTuple):
+    """Tasks whose next attempts have to be decided about.
+
+    Attributes:
+        larger: those that are to ask for more than last time.
+        ready: those with a callable that became ready.
+    """
+
+    larger: list[int]
+    ready: list[int]
+
+
 class ResourceRequests:
     """Knows what each row of resources asks for, and makes new rows.
 
@@ -52,52 +65,50 @@ class ResourceRequests:
     def __init__(self, store: ResourceStore, hooks: TaskHooks, cluster: Callable[[str], Cluster]) -> None:
         self._store, self._hooks, self._cluster = store, hooks, cluster
         self.rows: dict[int, TaskResourcesRow] = {}
-        self._to_adjust: set[int] = set()
+        self._to_increase: set[int] = set()
         self._scales: dict[int, Mapping[str, Any]] = {}
 
     def load(self, rows: Mapping[int, TaskResourcesRow], state: SwarmState) -> None:
         """Take the rows the workflow has, and have the state tell when tasks with callables become ready."""
         self.rows = dict(rows)
         state.watch(self._hooks.compute_resources_callables)
-        self._to_adjust.update(state.tasks_in(TaskStatus.ADJUSTING_RESOURCES))
 
     def increase(self, task_ids: Iterable[int]) -> None:
         """Have the next attempts of tasks ask for more than the last ones did."""
-        self._to_adjust.update(task_ids)
-
-    def note(self, changes: TaskChanges) -> None:
-        """Remember the tasks that wait for larger resources."""
-        adjusting = TaskStatus.ADJUSTING_RESOURCES
-        for task_id, letter in zip(changes.task_ids, changes.statuses, strict=True):
-            if letter == adjusting:
-                self._to_adjust.add(task_id)
+        self._to_increase.update(task_ids)
 
     def has_work(self, state: SwarmState) -> bool:
-        """Whether ``settle`` must come before the next batch."""
-        return bool(self._to_adjust or state.watched_ready)
+        """Whether tasks are due to be decided about before the next batch."""
+        return bool(self._to_increase or state.lacking or state.watched_ready)
 
-    def settle(self, state: SwarmState) -> None:
-        """Decide what the next attempts of the tasks concerned ask for. Blocking: runs code of the script.
+    def take_due(self, state: SwarmState) -> Due:
+        """The tasks to decide about now; they are not due any more."""
+        adjusting = set(state.lacking)
+        for task_id in state.lacking:
+            position = state.position(task_id)
+            if position is None or state.status_of(position) is not TaskStatus.ADJUSTING_RESOURCES:
+                adjusting.discard(task_id)  # somebody has set it by hand since
+        larger = adjusting | self._to_increase
+        ready = set(state.watched_ready) - larger
+        state.lacking.clear()
+        state.watched_ready.clear()
+        self._to_increase.clear()
+        return Due(sorted(larger), sorted(ready))
 
-        A callable is not asked again after a resource error: what it gave is what was not enough.
+    def decide(self, state: SwarmState, due: Due) -> dict[int, int]:
+        """The row of resources that the next attempt of each task asks for. Blocking: runs code of the script.
+
+        A callable is not asked again after a resource error: what it gave is what was not enough. The state is only
+        read: what was decided is set by its owner.
 
         Raises:
             CallableReturnedInvalidObject: a callable returned something else than a dictionary.
             ValueError: a scale gave no number.
         """
-        while state.watched_ready or self._to_adjust:
-            ready = set()
-            while state.watched_ready:  # one by one: the loop's thread may add to it meanwhile
-                ready.add(state.watched_ready.pop())
-            asking = [task_id for task_id in sorted(ready) if self._asks_callable(state, task_id)]
-            wanted = {task_id: self._from_callable(state, task_id) for task_id in asking}
-            wanted |= {task_id: self._adjusted(state, task_id) for task_id in sorted(self._to_adjust)}
-            self._to_adjust.clear()
-            self._set(state, wanted)
-
-    def _asks_callable(self, state: SwarmState, task_id: int) -> bool:
-        is_adjusted = self._row_of(state, task_id).type == TaskResourcesType.ADJUSTED
-        return not is_adjusted and task_id not in self._to_adjust
+        asking = [i for i in due.ready if self._row_of(state, i).type != TaskResourcesType.ADJUSTED]
+        wanted = {task_id: self._from_callable(state, task_id) for task_id in asking}
+        wanted |= {task_id: self._adjusted(state, task_id) for task_id in due.larger}
+        return self._register(wanted)
 
     def _row_of(self, state: SwarmState, task_id: int) -> TaskResourcesRow:
         position = state.position(task_id)
@@ -106,14 +117,15 @@ class ResourceRequests:
 
     def _from_callable(self, state: SwarmState, task_id: int) -> _Wanted:
         row = self._row_of(state, task_id)
-        given = self._hooks.compute_resources_callables[task_id]()
-        if not isinstance(given, dict):
-            raise CallableReturnedInvalidObject(
-                f"The compute_resources_callable of task {task_id} returned {given!r}; it must return a dictionary."
-            )
-        merged = {**row.requested_resources, **given}
-        queue = self._cluster(row.cluster_name).get_queue(str(merged.pop("queue", row.queue_name)))
-        coerced = queue.coerce_resources(**canonical_resources(merged))
+        with _noting(f"It came of the compute_resources_callable of task {task_id}."):
+            given = self._hooks.compute_resources_callables[task_id]()
+            if not isinstance(given, dict):
+                raise CallableReturnedInvalidObject(
+                    f"The compute_resources_callable of task {task_id} returned {given!r}; it must return a dictionary."
+                )
+            merged = {**row.requested_resources, **given}
+            queue = self._cluster(row.cluster_name).get_queue(str(merged.pop("queue", row.queue_name)))
+            coerced = queue.coerce_resources(**canonical_resources(merged))
         return _Wanted(row.cluster_name, queue, coerced, TaskResourcesType.VALIDATED)
 
     def _adjusted(self, state: SwarmState, task_id: int) -> _Wanted:
@@ -127,10 +139,11 @@ class ResourceRequests:
             }
         cluster = self._cluster(row.cluster_name)
         queues = [cluster.get_queue(name) for name in (row.queue_name, *fallback_queues)]
-        resources, queue = adjust_resources(row.requested_resources, self._scales[task_id], queues)
+        with _noting(f"It came of the resource_scales of task {task_id}."):
+            resources, queue = adjust_resources(row.requested_resources, self._scales[task_id], queues)
         return _Wanted(row.cluster_name, queue, resources, TaskResourcesType.ADJUSTED)
 
-    def _set(self, state: SwarmState, wanted: Mapping[int, _Wanted]) -> None:
+    def _register(self, wanted: Mapping[int, _Wanted]) -> dict[int, int]:
         """Register what tasks ask for, all in one request, each different row once; never change a row that is there."""
         places: dict[str, int] = {}
         distinct: list[_Wanted] = []
@@ -140,13 +153,22 @@ class ResourceRequests:
             if place_of[task_id] == len(distinct):
                 distinct.append(each)
         if not distinct:
-            return
+            return {}
         items = [TaskResourcesItem(each.queue.queue_id, each.kind, each.resources) for each in distinct]
         row_ids = self._store.task_resources(items)
         for row_id, each in zip(row_ids, distinct, strict=True):
             self.rows[row_id] = each.row(row_id)
-        for task_id, place in place_of.items():
-            state.set_resources(task_id, row_ids[place])
+        return {task_id: row_ids[place] for task_id, place in place_of.items()}
+
+
+@contextmanager
+def _noting(text: str) -> Iterator[None]:
+    """Add to the traceback of an error what it came of."""
+    try:
+        yield
+    except BaseException as error:
+        error.add_note(text)
+        raise
 
 
 class _Wanted(NamedTuple):

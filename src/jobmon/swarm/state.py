@@ -73,6 +73,8 @@ class SwarmState:
         self._scaling_of = array("i")
         self._watched: set[int] = set()
         self.watched_ready: list[int] = []
+        self.lacking: set[int] = set()
+        self._lacked_at: dict[int, int] = {}  # position: number of attempts when it last lacked resources
         self.max_concurrently_running = max_concurrently_running
         self.array_limits = dict(array_limits)
         self._load(pages)
@@ -135,6 +137,8 @@ class SwarmState:
             status = _STATUS_OF_BYTE[byte]
             self._count(position, status, 1)
             self._offer(position)
+            if status is TaskStatus.ADJUSTING_RESOURCES:
+                self._note_lack(position, status)
 
     # -- reading --------------------------------------------------------------------------------------
     def __len__(self) -> int:
@@ -190,14 +194,20 @@ class SwarmState:
 
     # -- events in ------------------------------------------------------------------------------------
     def apply(self, changes: TaskChanges) -> None:
-        """Take the latest states of tasks; downstream tasks become ready as their last upstream is done."""
+        """Take the latest states of tasks; downstream tasks become ready as their last upstream is done.
+
+        Tasks whose attempt lacked resources are in ``lacking`` from then on, whoever told it.
+        """
         for task_id, letter, attempts in zip(
             changes.task_ids, changes.statuses, changes.num_attempts, strict=True
         ):
             position = self.position(task_id)
             if position is not None:
+                status = TaskStatus(letter)
                 self.num_attempts[position] = attempts
-                self._change(position, TaskStatus(letter))
+                self._change(position, status)
+                if status is TaskStatus.ADJUSTING_RESOURCES or not attempts:
+                    self._note_lack(position, status)
 
     def mark(self, task_ids: Iterable[int], status: TaskStatus) -> None:
         """Take one new state of several tasks."""
@@ -205,6 +215,16 @@ class SwarmState:
             position = self.position(task_id)
             if position is not None:
                 self._change(position, status)
+
+    def _note_lack(self, position: int, status: TaskStatus) -> None:
+        """Count a lack of resources once, however often it is told; none any more where attempts count anew."""
+        task_id, attempts = self.task_ids[position], self.num_attempts[position]
+        if status is not TaskStatus.ADJUSTING_RESOURCES:
+            self._lacked_at.pop(position, None)
+            self.lacking.discard(task_id)
+        elif self._lacked_at.get(position) != attempts:
+            self._lacked_at[position] = attempts
+            self.lacking.add(task_id)
 
     def watch(self, task_ids: Iterable[int]) -> None:
         """Note in ``watched_ready`` whenever one of these tasks becomes ready."""

@@ -144,9 +144,15 @@ class Turns:
         return self._reconciled_at + (WEDGED_SECONDS if is_odd else self._options.reconcile_seconds)
 
     async def _reconcile(self, channel: Channel) -> None:
-        """Take the states of all tasks from the server; a guard against surprises, not a way of working."""
+        """Take the states of all tasks from the server; a guard against surprises, not a way of working.
+
+        Unless the feed told of others meanwhile: what was read may be older, and the feed tells it once only.
+        """
         self._reconciled_at = time.monotonic()
+        cursor = self._situation.cursor
         pages = await channel.call(lambda: list(self._gateway.tasks()))
+        if self._situation.cursor != cursor:
+            return
         for page in pages:
             self._state.apply(TaskChanges(page.task_ids, page.statuses, page.num_attempts))
 
@@ -191,10 +197,17 @@ class Turns:
         """Batches that fit what the clusters want now."""
         if not self._state.has_ready or self._situation.is_draining:
             return []
-        if self._resources.has_work(self._state):
-            await channel.call(lambda: self._resources.settle(self._state))
+        while self._resources.has_work(self._state):
+            await self._decide_resources(channel)
         room = sum(max(0, local.room()) for local in self._local.values())
         return list(self._state.take_batches(min(room, QUEUED_PER_SYNC)))
+
+    async def _decide_resources(self, channel: Channel) -> None:
+        """Decide beside the loop, which may change the state meanwhile; set on the loop what was decided."""
+        due = self._resources.take_due(self._state)
+        rows = await channel.call(lambda: self._resources.decide(self._state, due))
+        for task_id, row_id in rows.items():
+            self._state.set_resources(task_id, row_id)
 
     async def _sync(
         self,
@@ -222,7 +235,6 @@ class Turns:
             if event.event in LOCAL_ENDS:
                 self._task_ids.pop(event.task_instance_id, None)
         self._state.apply(answer.tasks)
-        self._resources.note(answer.tasks)
         self._note_cursor(answer)
         for request, batch in zip(requests, answer.batches, strict=False):
             self._launch(request, batch)
@@ -323,14 +335,19 @@ class Turns:
         """After an error of our own: end what runs and tell the server, as far as that still works."""
         for local in self._local.values():
             local.plugin.stop()
+        await asyncio.sleep(0)  # the ends they reported from their threads come in
         events, self._reports = self._reports, []
         try:
             if events:
-                await asyncio.wait_for(channel.call(lambda: self._gateway.sync(SyncRequest(events))), 10)
+                told = await asyncio.wait_for(
+                    channel.call(lambda: self._gateway.sync(SyncRequest(events))), 10
+                )
+                self._state.apply(told.tasks)
             if self._situation.status not in WORKFLOW_RUN_TERMINAL:
                 is_ordered = self._situation.status in ORDERED
                 final = WorkflowRunEvent.TERMINATE if is_ordered else WorkflowRunEvent.FAIL
-                await asyncio.wait_for(channel.call(lambda: self._gateway.run_events([final])), 10)
+                answer = await asyncio.wait_for(channel.call(lambda: self._gateway.run_events([final])), 10)
+                self._situation.obey(answer.status)
         except (JobmonError, TimeoutError) as second:
             error.add_note(
                 f"The server could not be told that workflow run {self._gateway.workflow_run_id} ended: {second}"

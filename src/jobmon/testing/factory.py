@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 
 from jobmon.core import __version__
 from jobmon.core.constants import TaskResourcesType
@@ -24,6 +24,7 @@ from jobmon.serializers.define import (
     WorkflowRequest,
 )
 from jobmon.serializers.swarm import BatchRequest, SyncRequest, WorkflowRunRequest
+from jobmon.server.web.models import WorkflowRun
 from jobmon.server.web.store import bind, define, graph, runs
 from jobmon.server.web.store.resume import run_take_tasks
 from jobmon.server.web.store.sync import run_sync
@@ -195,10 +196,12 @@ def attempts_make(
     """
     task_ids = [workflow.task_ids[position] for position in positions]
     batch = BatchRequest(workflow.array_id, batch_num, workflow.task_resources_id, task_ids)
+    user = connection.scalar(select(WorkflowRun.user).where(WorkflowRun.id == workflow_run_id))
     answer = run_sync(
         connection,
         workflow_run_id,
         SyncRequest([], [batch]),
+        user=str(user),
         now=now,
         actor="controller",
         max_infrastructure_losses=MAX_INFRASTRUCTURE_LOSSES,

@@ -2,8 +2,9 @@
 
 The history is replayed line by line against the tables of :mod:`jobmon.core.states`. What it must show: no illegal
 transition and no gap between two of one thing; at most one live attempt of a task and one alive run of a workflow at
-any time; no attempt before every upstream task was done; no more attempts than allowed; and tables that say at the
-end what the history says. Call :func:`assert_history` at the end of every test that ran anything.
+any time; no attempt before every upstream task was done, and none in a run that was ordered to start nothing more; no
+more attempts than allowed; and tables that say at the end what the history says. Call :func:`assert_history` at the
+end of every test that ran anything.
 """
 
 from __future__ import annotations
@@ -53,7 +54,8 @@ from jobmon.server.web.models import (
 )
 
 MAX_INFRASTRUCTURE_LOSSES = 10
-ORDER_EVENTS = frozenset({"limit", "drain"})
+DRAIN_EVENT = "drain"
+ORDER_EVENTS = frozenset({"limit", DRAIN_EVENT})
 """Orders that change no state."""
 SHOWN = 20
 
@@ -68,7 +70,7 @@ def check_history(
         max_infrastructure_losses: ``task.max_infrastructure_losses`` of the server that wrote it.
     """
     with _reading(source) as connection:
-        problems = _check_runs(connection)
+        problems = _check_runs(connection) + _check_drains(connection)
         replay = _Replay(connection, max_infrastructure_losses)
         problems += replay.run()
         problems += _check_cursors(connection)
@@ -141,6 +143,32 @@ def _check_runs(connection: Connection) -> list[str]:
     for workflow_id, status in connection.execute(select(Workflow.id, Workflow.status)):
         if status != workflows[workflow_id]:
             problems.append(f"workflow {workflow_id} is {status}, its history ends: {workflows[workflow_id]}")
+    return problems
+
+
+def _check_drains(connection: Connection) -> list[str]:
+    """An order to drain is noted once, and after it the run creates no attempt."""
+    problems: list[str] = []
+    ordered: dict[int | None, int] = {}
+    orders = select(WorkflowHistory.workflow_run_id, WorkflowHistory.cursor).where(
+        WorkflowHistory.event == DRAIN_EVENT
+    )
+    for run_id, cursor in connection.execute(orders.order_by(WorkflowHistory.id)):
+        if run_id in ordered:
+            problems.append(f"workflow run {run_id} was ordered to drain twice")
+        ordered.setdefault(run_id, cursor)
+    for run_id, is_draining in connection.execute(select(WorkflowRun.id, WorkflowRun.is_draining)):
+        if is_draining != (run_id in ordered):
+            problems.append(f"workflow run {run_id}: draining is {is_draining}, its history differs")
+    created = select(TaskHistory.workflow_run_id, TaskHistory.task_instance_id, TaskHistory.cursor).where(
+        TaskHistory.workflow_run_id.in_(list(ordered)),
+        TaskHistory.instance_to == TaskInstanceStatus.QUEUED.value,
+    )
+    problems += [
+        f"attempt {attempt} was created at cursor {cursor}, after run {run_id} was ordered to drain"
+        for run_id, attempt, cursor in connection.execute(created)
+        if cursor > ordered[run_id]
+    ]
     return problems
 
 

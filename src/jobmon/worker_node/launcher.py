@@ -19,6 +19,7 @@ events a line, each ``{"event": "started" | "ended" | "failed" | "killed", "id":
 ``runtime`` (seconds) or ``memory`` (bytes). One thread, one ``select``; ends of
 commands arrive as SIGCHLD on a wake-up descriptor. ``wait4`` gives the resources a command and the descendants it
 waited for have used: ``ru_maxrss`` in KiB and ``ru_inblock``/``ru_oublock`` in blocks of 512 bytes (getrusage(2)).
+Descendants that are ended together with their command are not waited for by it: what they used is read before.
 """
 
 from __future__ import annotations
@@ -62,7 +63,18 @@ class Running:
     ``due_at``: when its run time is over; once it is ending, when to end it by force.
     """
 
-    __slots__ = ("cgroup", "due_at", "id", "is_ending", "limit", "started", "stderr", "stdout", "was_killed")
+    __slots__ = (
+        "cgroup",
+        "cpu",
+        "due_at",
+        "id",
+        "is_ending",
+        "limit",
+        "started",
+        "stderr",
+        "stdout",
+        "was_killed",
+    )
 
     def __init__(self, entry: Entry, started: float) -> None:
         self.id, self.stdout, self.stderr = entry["id"], entry["stdout"], entry["stderr"]
@@ -71,6 +83,7 @@ class Running:
         self.due_at: float | None = None if runtime is None else started + runtime
         self.is_ending = self.was_killed = False
         self.limit = ""
+        self.cpu = 0.0  # seconds that were seen before it was ended
         self.cgroup: Cgroup | None = None
 
 
@@ -244,10 +257,12 @@ class Launcher:
         """Tell how a command ended and what it used."""
         exited = found.si_code == os.CLD_EXITED
         peak = usage.ru_maxrss * 1024
+        cpu = max(running.cpu, usage.ru_utime + usage.ru_stime)
         if self.watch is not None:
-            peak = max(peak, self.watch.remove(found.si_pid))
+            seen_peak, seen_cpu = self.watch.remove(found.si_pid)
+            peak, cpu = max(peak, seen_peak), max(cpu, seen_cpu)
         if running.cgroup is not None:
-            peak = max(peak, running.cgroup.peak())
+            peak, cpu = max(peak, running.cgroup.peak()), max(cpu, running.cgroup.cpu())
             if running.cgroup.has_killed():
                 running.limit = "memory"
             running.cgroup.remove()
@@ -260,7 +275,7 @@ class Launcher:
                 "limit": running.limit,
                 "wallclock": time.monotonic() - running.started,
                 "maxrss": peak,
-                "cpu": usage.ru_utime + usage.ru_stime,
+                "cpu": cpu,
                 "io": (usage.ru_inblock + usage.ru_oublock) * BLOCK_BYTES,
                 "stdout_log": tail(running.stdout),
                 "stderr_log": tail(running.stderr),
@@ -291,6 +306,7 @@ class Launcher:
         for pid in pids:
             running = self.running[pid]
             running.due_at, running.is_ending = deadline, True
+            running.cpu = max(running.cpu, cpu_seconds([pid, *families[pid]]))
             kill_group(pid, signal.SIGTERM)
             for descendant in families[pid]:
                 kill_process(descendant, signal.SIGTERM)
@@ -325,7 +341,9 @@ class Launcher:
         families = families_of(pids)
         again = time.monotonic() + AGAIN_SECONDS  # should anything have been born meanwhile
         for pid in pids:
-            self.running[pid].due_at = again
+            running = self.running[pid]
+            running.due_at = again
+            running.cpu = max(running.cpu, cpu_seconds([pid, *families[pid]]))
             for descendant in families[pid]:
                 kill_process(descendant, signal.SIGKILL)
             kill_group(pid, signal.SIGKILL)
@@ -340,12 +358,14 @@ class Launcher:
         if not orphans:
             return
         live = {running.id for running in self.running.values()}
-        for pid in orphans:
-            owner = owner_of(pid)
-            if owner not in live and (owner is not None or not live):
-                for descendant in families_of([pid])[pid]:
-                    kill_process(descendant, signal.SIGKILL)
-                kill_process(pid, signal.SIGKILL)
+        owners = {pid: owner_of(pid) for pid in orphans}
+        doomed = [
+            pid for pid, owner in owners.items() if owner not in live and (owner is not None or not live)
+        ]
+        for pid, descendants in families_of(doomed).items() if doomed else ():
+            for descendant in descendants:
+                kill_process(descendant, signal.SIGKILL)
+            kill_process(pid, signal.SIGKILL)
 
     # -- telling ------------------------------------------------------------------------------------
     def flush(self) -> None:
@@ -478,6 +498,18 @@ def families_of(pids: list[int]) -> dict[int, list[int]]:
             todo.extend(born)
         families[pid] = found
     return families
+
+
+def cpu_seconds(pids: list[int]) -> float:
+    """CPU time of processes that live, with that of the children they waited for."""
+    ticks = 0
+    for pid in pids:
+        try:
+            with open(f"/proc/{pid}/stat", "rb") as file:
+                ticks += sum(map(int, file.read().rpartition(b")")[2].split()[11:15]))
+        except (OSError, ValueError):
+            continue  # it has ended
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def owner_of(pid: int) -> int | None:

@@ -35,14 +35,16 @@ TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 class Process:
     """A process, as ``/proc/<pid>/stat`` tells it.
 
+    ``cpu``: seconds it used, and those of its children that have ended and were waited for.
     ``layout`` is the same for a process and a child of it that has not called ``exec`` yet.
     """
 
-    __slots__ = ("group", "layout", "parent", "pid", "resident", "started")
+    __slots__ = ("cpu", "group", "layout", "parent", "pid", "resident", "started")
 
     def __init__(self, pid: int, stat: bytes) -> None:
         fields = stat.rpartition(b")")[2].split()
         self.pid, self.parent, self.group = pid, int(fields[1]), int(fields[2])
+        self.cpu = sum(map(int, fields[11:15])) / TICKS_PER_SECOND
         self.started = int(fields[19]) / TICKS_PER_SECOND  # since the machine was booted
         self.resident = int(fields[21]) * PAGE_BYTES
         self.layout = (fields[20], fields[23], fields[25])  # size, start of the code, start of the stack
@@ -109,12 +111,13 @@ def exact_share(process: Process) -> int:
 
 
 class Watched:
-    """A command whose memory is limited and measured here."""
+    """A command whose memory is limited and measured here; what it used is the most that was seen."""
 
-    __slots__ = ("id", "limit", "peak", "started")
+    __slots__ = ("cpu", "id", "limit", "peak", "started")
 
     def __init__(self, id: int, limit: int, started: float) -> None:
-        self.id, self.limit, self.started, self.peak = id, limit, started, 0
+        self.id, self.limit, self.started = id, limit, started
+        self.peak, self.cpu = 0, 0.0
 
 
 class MemoryWatch:
@@ -155,10 +158,10 @@ class MemoryWatch:
         self._watched[pid] = Watched(id, limit, started)
         return None
 
-    def remove(self, pid: int) -> int:
-        """Forget a command that has ended; its peak in bytes, 0 if it was never looked at."""
+    def remove(self, pid: int) -> tuple[int, float]:
+        """Forget a command that has ended; its peak in bytes and its CPU seconds, 0 if it was never looked at."""
         watched = self._watched.pop(pid, None)
-        return 0 if watched is None else watched.peak
+        return (0, 0.0) if watched is None else (watched.peak, watched.cpu)
 
     def look(self, now: float, commands: Collection[int]) -> list[int]:
         """Measure all commands; those that use more than they may.
@@ -186,6 +189,7 @@ class MemoryWatch:
             if used > watched.limit:
                 used = sum(exact_share(member) for member in counted)
             watched.peak = max(watched.peak, used)
+            watched.cpu = max(watched.cpu, sum(member.cpu for member in members))
             if used > watched.limit:
                 too_large.append(pid)
             is_close |= 2 * used > watched.limit or now - watched.started < YOUNG_SECONDS
@@ -235,6 +239,10 @@ class Cgroup:
     def has_killed(self) -> bool:
         """Whether the kernel killed processes of it for want of memory."""
         return self._number("memory.events", "oom_kill") > 0
+
+    def cpu(self) -> float:
+        """Seconds of CPU that all of its processes used."""
+        return self._number("cpu.stat", "usage_usec") / 1e6
 
     def peak(self) -> int:
         """The most memory it used, in bytes; 0 where the kernel does not say (before Linux 5.19)."""

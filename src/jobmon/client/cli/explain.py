@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import click
 
+from jobmon.client.cli.options import task_argument, terminal_width
+
 
 @click.command()
-@click.argument("task_id", metavar="ID", type=click.IntRange(min=1))
+@task_argument
 @click.option(
     "-o",
     "--output",
@@ -27,4 +29,4 @@ def explain(task_id: int, output: str) -> None:
     from jobmon.client.commands.records import to_json
 
     explanation = explain_task(task_id)
-    click.echo(str(explanation) if output == "text" else to_json(explanation.to_dict()))
+    click.echo(explanation.text(terminal_width()) if output == "text" else to_json(explanation.to_dict()))

@@ -13,10 +13,9 @@ from typing import Any
 
 import click
 
-from jobmon.client.cli.options import CapitalChoice, ManyOption
+from jobmon.client.cli.options import ID, CapitalChoice, ManyOption
 from jobmon.core.states import USER_LABELS, TaskStatus
 
-ID = click.IntRange(min=1)
 STRATEGY = click.Choice(["avg", "max", "min"])
 
 
@@ -86,7 +85,7 @@ def _flag(*names: str, now: str | None) -> FlatParameter:
 _WORKFLOW = _one("-w", "--workflow_id", type=ID, required=True, now="-w")
 _TASKS = _many("-t", "--task_ids", type=ID, required=True, now="-t")
 _LABELS = _many("-s", "--status", type=CapitalChoice(USER_LABELS), now="-s")
-_LIMIT = _one("-l", "--limit", type=ID, default=5, now="-l")
+_LIMIT = _one("-l", "--limit", type=click.IntRange(min=1), default=5, now="-l")
 _JSON = _flag("-n", "--json", now="-o json")
 
 FLAT: Mapping[str, FlatName] = {

@@ -65,6 +65,15 @@ class CommandGroup(click.Group):
             raise click.UsageError(f"There is no command '{name}'.{hint}", ctx=ctx)
         return super().resolve_command(ctx, args)
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """What each command does, in whole sentences."""
+        commands = [(name, self.commands[name]) for name in self.list_commands(ctx)]
+        rows = [
+            (name, command.get_short_help_str(limit=1000)) for name, command in commands if not command.hidden
+        ]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
     def _near(self, ctx: click.Context, name: str) -> Iterator[str]:
         """Command lines that resemble the word, best first, at most three."""
         root = ctx.find_root()

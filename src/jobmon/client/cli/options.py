@@ -16,6 +16,22 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+class IdType(click.ParamType[int]):
+    """The id of something in the database."""
+
+    name = "id"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """The id as a number."""
+        text = str(value).strip()
+        if not (text.isascii() and text.isdigit()) or not int(text):
+            self.fail(f"'{value}' is no id; an id is a whole number from 1.", param, ctx)
+        return int(text)
+
+
+ID = IdType()
+
+
 class CapitalChoice(click.Choice[str]):
     """One of some words in capitals, which may be typed in small letters."""
 
@@ -101,20 +117,62 @@ def status_option(function: F) -> F:
 
 def workflow_argument(function: F) -> F:
     """The workflow as ``ID`` or as ``-w ID``; the function takes ``workflow_id``."""
+    return _one_id("workflow", "-w")(function)
 
-    @functools.wraps(function)
-    def with_workflow_id(
-        *args: Any, positional_id: int | None, workflow_id: int | None, **kwargs: Any
-    ) -> Any:
-        if (positional_id is None) == (workflow_id is None):
-            context = click.get_current_context()
-            raise click.UsageError(f"Name one workflow: {context.command_path} ID.", ctx=context)
-        return function(*args, workflow_id=positional_id or workflow_id, **kwargs)
 
-    option = click.option("-w", "--workflow-id", type=click.IntRange(min=1), help="Id of the workflow.")
-    argument = click.argument("positional_id", metavar="ID", type=click.IntRange(min=1), required=False)
-    decorated: F = argument(option(with_workflow_id))  # type: ignore[assignment]
-    return decorated
+def task_argument(function: F) -> F:
+    """The task as ``ID`` or as ``-t ID``; the function takes ``task_id``."""
+    return _one_id("task", "-t")(function)
+
+
+def workflows_argument(function: F) -> F:
+    """Workflows as ``ID ID`` or as ``-w ID ID``, or none; the function takes ``workflow_ids``."""
+    return _some_ids("workflow", "-w")(function)
+
+
+def tasks_argument(function: F) -> F:
+    """Tasks as ``ID ID`` or as ``-t ID ID``, or none; the function takes ``task_ids``."""
+    return _some_ids("task", "-t")(function)
+
+
+def _one_id(kind: str, letter: str) -> Callable[[F], F]:
+    def decorate(function: F) -> F:
+        @functools.wraps(function)
+        def with_id(*args: Any, positional_id: int | None, **kwargs: Any) -> Any:
+            if (positional_id is None) == (kwargs[f"{kind}_id"] is None):
+                context = click.get_current_context()
+                raise click.UsageError(f"Name one {kind}: {context.command_path} ID.", ctx=context)
+            kwargs[f"{kind}_id"] = positional_id or kwargs[f"{kind}_id"]
+            return function(*args, **kwargs)
+
+        option = click.option(letter, f"--{kind}-id", type=ID, help=f"The {kind}, as ID without {letter}.")
+        argument = click.argument("positional_id", metavar="ID", type=ID, required=False)
+        decorated: F = argument(option(with_id))  # type: ignore[assignment]
+        return decorated
+
+    return decorate
+
+
+def _some_ids(kind: str, letter: str) -> Callable[[F], F]:
+    def decorate(function: F) -> F:
+        @functools.wraps(function)
+        def with_ids(*args: Any, positional_ids: tuple[int, ...], **kwargs: Any) -> Any:
+            kwargs[f"{kind}_ids"] = (*positional_ids, *kwargs[f"{kind}_ids"])
+            return function(*args, **kwargs)
+
+        option = click.option(
+            letter,
+            f"--{kind}-id",
+            f"{kind}_ids",
+            cls=ManyOption,
+            type=ID,
+            help=f"Ids of {kind}s, as ID ID without {letter}.",
+        )
+        argument = click.argument("positional_ids", metavar="[ID]...", type=ID, nargs=-1)
+        decorated: F = argument(option(with_ids))  # type: ignore[assignment]
+        return decorated
+
+    return decorate
 
 
 def echo_records(records: Sequence[Mapping[str, Any]], columns: Sequence[str], output: str) -> None:
@@ -131,9 +189,25 @@ def echo_records(records: Sequence[Mapping[str, Any]], columns: Sequence[str], o
         click.echo(to_csv(records, columns), nl=False)
 
 
-def echo_table(records: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
-    """Print rows as a table; ``None`` is left empty."""
-    from tabulate import tabulate
+def echo_first(records: Sequence[Mapping[str, Any]], limit: int, columns: Sequence[str], output: str) -> None:
+    """Print the first rows of those that were asked for with a limit of one more; says where there are more."""
+    echo_records(records[:limit], columns, output)
+    if len(records) > limit:
+        more = 20 * limit
+        click.echo(f"These are the first {limit}; -l {more} shows up to {more}.", err=True)
 
-    rows = [["" if record[name] is None else record[name] for name in columns] for record in records]
-    click.echo(tabulate(rows, headers=list(columns), tablefmt="psql", disable_numparse=True))
+
+def echo_table(records: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
+    """Print rows as a table, which fits where it goes to a terminal; ``None`` is left empty."""
+    from jobmon.client.table import fitting_table
+
+    rows = [["" if record[name] is None else str(record[name]) for name in columns] for record in records]
+    click.echo(fitting_table(columns, rows, terminal_width()))
+
+
+def terminal_width() -> int | None:
+    """Columns of the terminal that stdout is; ``None`` where it is a file or a pipe, which have room for all."""
+    import shutil
+    import sys
+
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None

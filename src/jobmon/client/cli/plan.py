@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from jobmon.client.cli.options import terminal_width
+
 
 @click.command()
 @click.argument("script_or_id", metavar="SCRIPT-OR-ID")
@@ -32,6 +34,7 @@ def plan(script_or_id: str, arguments: tuple[str, ...], output: str) -> None:
 
     from jobmon.client.commands import plan as commands
     from jobmon.client.commands.records import to_json
+    from jobmon.client.plan_text import plan_text
 
     if script_or_id.isdecimal() and not Path(script_or_id).exists():
         if arguments:
@@ -39,4 +42,4 @@ def plan(script_or_id: str, arguments: tuple[str, ...], output: str) -> None:
         made = commands.plan_registered(int(script_or_id))
     else:
         made = commands.plan_script(script_or_id, arguments)
-    click.echo(str(made) if output == "text" else to_json(made.to_dict()))
+    click.echo(plan_text(made, terminal_width()) if output == "text" else to_json(made.to_dict()))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import click
 
 from jobmon.client.cli.group import CommandGroup
-from jobmon.client.cli.options import F, ManyOption, echo_records, output_option
+from jobmon.client.cli.options import ID, F, ManyOption, echo_records, output_option
 
 
 @click.group(cls=CommandGroup)
@@ -16,7 +16,7 @@ def resources() -> None:
 
     \b
     Examples:
-      jobmon workflow resources usage -t 3
+      jobmon workflow resources usage -w 12
       jobmon workflow resources yaml -w 12 --stdout
     """
 
@@ -25,17 +25,17 @@ def resources() -> None:
 @click.option(
     "-t",
     "--template-version",
-    type=click.IntRange(min=1),
-    required=True,
-    help="Id of the task template version.",
+    type=ID,
+    help="Id of a task template version.",
 )
+@click.option("--template", default="", help="Name of a template of the workflows.")
 @click.option(
     "-w",
     "--workflow-id",
     "workflow_ids",
     cls=ManyOption,
-    type=click.IntRange(min=1),
-    help="Only in these workflows; default: in all.",
+    type=ID,
+    help="Only in these workflows; with -t, default: in all.",
 )
 @click.option(
     "-a", "--node-args", default="", help='Only tasks with these node args: \'{"location": ["7"]}\'.'
@@ -43,21 +43,63 @@ def resources() -> None:
 @click.option("--ci", default=None, help="Also the confidence interval of the mean: 0.95 or 95%.")
 @output_option
 def usage(
-    template_version: int, workflow_ids: tuple[int, ...], node_args: str, ci: str | None, output: str
+    template_version: int | None,
+    template: str,
+    workflow_ids: tuple[int, ...],
+    node_args: str,
+    ci: str | None,
+    output: str,
 ) -> None:
-    """Memory and run time that the tasks of a template version used.
+    """Memory and run time that the tasks of templates used.
 
-    Attempts count that ended after they were started; memory is in bytes, run time in seconds.
+    Of all templates of workflows (-w), of one of them (--template with -w), or of a template version in all
+    workflows or some (-t). Attempts count that ended after they were started; memory is in bytes, run time in seconds.
 
     \b
     Examples:
-      jobmon workflow resources usage -t 3 -w 12 13 --ci 95%
-      jobmon workflow resources usage -t 3 -a '{"location": ["7", "8"]}' -o json
+      jobmon workflow resources usage -w 12
+      jobmon workflow resources usage -w 12 13 --template fit -a '{"location": ["7", "8"]}'
+      jobmon workflow resources usage -t 3 --ci 95% -o json
     """
+    wanted = _parse_node_args(node_args)
+    if template_version is not None and template:
+        raise click.UsageError("Name the template (--template) or its version (-t), not both.")
+    if template_version is not None:
+        _version_usage(template_version, workflow_ids, wanted, ci, output)
+    elif not workflow_ids:
+        raise click.UsageError(
+            "Say whose: -w ID for all templates of a workflow, -w ID --template NAME for one of them, or -t VERSION for "
+            "a template version in all workflows."
+        )
+    elif wanted and not template:
+        raise click.UsageError("Say which template has these node args: --template NAME.")
+    else:
+        _workflow_usage(workflow_ids, template, wanted, ci, output)
+
+
+def _workflow_usage(
+    workflow_ids: tuple[int, ...], template: str, node_args: dict[str, object], ci: str | None, output: str
+) -> None:
+    from jobmon.client.commands import resources as commands
+
+    found = commands.workflow_template_usage(workflow_ids, template, node_args, ci)
+    columns = commands.TEMPLATE_USAGE_COLUMNS + (commands.INTERVAL_COLUMNS if ci else ())
+    if output == "table":
+        click.echo("Memory in bytes, run time in seconds.")
+    echo_records([{name: row[name] for name in columns} for row in found], columns, output)
+
+
+def _version_usage(
+    template_version: int,
+    workflow_ids: tuple[int, ...],
+    node_args: dict[str, object],
+    ci: str | None,
+    output: str,
+) -> None:
     from jobmon.client.commands import records
     from jobmon.client.commands import resources as commands
 
-    found = commands.task_template_resources(template_version, workflow_ids, _parse_node_args(node_args), ci)
+    found = commands.task_template_resources(template_version, workflow_ids, node_args, ci)
     if output == "json":
         click.echo(records.to_json(found))
     elif found is None:
@@ -95,8 +137,8 @@ def _strategy(name: str, default: str, what: str) -> Callable[[F], F]:
 
 
 @resources.command()
-@click.option("-w", "--workflow-id", type=click.IntRange(min=1), help="Id of the workflow; or")
-@click.option("-t", "--task-id", type=click.IntRange(min=1), help="id of the task.")
+@click.option("-w", "--workflow-id", type=ID, help="Id of the workflow; or")
+@click.option("-t", "--task-id", type=ID, help="id of the task.")
 @_strategy("mem", "avg", "memory used")
 @_strategy("core", "avg", "number of cores asked for")
 @_strategy("runtime", "max", "run time used")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,13 +11,15 @@ import click
 from jobmon.client.cli.explain import explain
 from jobmon.client.cli.group import CommandGroup
 from jobmon.client.cli.options import (
+    ID,
     CapitalChoice,
-    ManyOption,
     echo_records,
     echo_table,
     limit_option,
     output_option,
     status_option,
+    task_argument,
+    tasks_argument,
 )
 from jobmon.client.cli.select import selector_options
 from jobmon.core.states import USER_LABELS
@@ -33,20 +35,8 @@ def task() -> None:
     """The attempts of tasks and why they failed; setting tasks by hand."""
 
 
-def _some_task_ids(is_required: bool) -> Callable[[click.decorators.FC], click.decorators.FC]:
-    return click.option(
-        "-t",
-        "--task-id",
-        "task_ids",
-        cls=ManyOption,
-        type=click.IntRange(min=1),
-        required=is_required,
-        help="Ids of tasks.",
-    )
-
-
 @task.command()
-@_some_task_ids(is_required=True)
+@tasks_argument
 @status_option
 @limit_option(None)
 @output_option
@@ -55,11 +45,14 @@ def status(task_ids: tuple[int, ...], statuses: tuple[str, ...], limit: int | No
 
     \b
     Examples:
-      jobmon task status -t 117
-      jobmon task status -t 117 118 119 -s FATAL -o json
+      jobmon task status 117
+      jobmon task status 117 118 119 -s FATAL -o json
     """
     from jobmon.client.commands import task as commands
     from jobmon.client.failures import failure_stories
+
+    if not task_ids:
+        raise click.UsageError("Name the tasks: jobmon task status ID ID.")
 
     rows = commands.task_attempts(task_ids, statuses, limit)
     found = [commands.status_record(row) for row in rows]
@@ -80,12 +73,12 @@ def _end_of(text: str) -> str:
 
 
 @task.command()
-@_some_task_ids(is_required=False)
+@tasks_argument
 @click.option(
     "-w",
     "--workflow-id",
-    type=click.IntRange(min=1),
-    help="Their workflow; needed where tasks are chosen without -t.",
+    type=ID,
+    help="Their workflow; needed where tasks are chosen without ids.",
 )
 @click.option(
     "-s",
@@ -110,7 +103,7 @@ def _end_of(text: str) -> str:
     type=CapitalChoice(USER_LABELS),
     help="Only tasks in this state; may be repeated.",
 )
-@click.option("-y", "--yes", is_flag=True, help="Do not ask before tasks chosen without -t are set.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask before tasks chosen without ids are set.")
 def update(
     task_ids: tuple[int, ...],
     workflow_id: int | None,
@@ -124,12 +117,12 @@ def update(
 ) -> None:
     """Set tasks to done or to registered by hand.
 
-    Name the tasks by their ids (-t), or choose them (-w with --template, --node-arg, --attribute, --in-status): all
+    Name the tasks by their ids, or choose them (-w with --template, --node-arg, --attribute, --in-status): all
     conditions must hold. How many are meant is shown first, and asked for in a terminal.
 
     \b
     Examples:
-      jobmon task update -t 17 18 -s DONE
+      jobmon task update 17 18 -s DONE
       jobmon task update -w 12 --template fit --in-status FATAL -s G
     """
     from jobmon.client.commands import task as commands
@@ -162,7 +155,7 @@ def _check_choice(
         raise click.UsageError("--only and -r contradict each other.")
     if bool(task_ids) == bool(selectors):
         raise click.UsageError(
-            "Name tasks with -t, or choose them with --template, --node-arg, --attribute or --in-status"
+            "Name tasks by their ids, or choose them with --template, --node-arg, --attribute or --in-status"
             + ("; not both." if task_ids else ". For all tasks of a workflow: jobmon workflow reset.")
         )
     if selectors and workflow_id is None:
@@ -184,10 +177,11 @@ def _choose(workflow_id: int, selectors: dict[str, Any], requester: Requester) -
 
 def _confirm(workflow_id: int, num_chosen: int, num_meant: int, new_status: str, is_agreed: bool) -> None:
     """Ask whether so many tasks shall be set; nobody can be asked where the input is no terminal."""
+    from jobmon.core.words import counted
+
     behind = f" and {num_meant - num_chosen} that wait for them" if num_meant > num_chosen else ""
     name = {"D": "DONE", "G": "REGISTERED"}.get(new_status.upper(), new_status.upper())
-    tasks = "1 task" if num_chosen == 1 else f"{num_chosen} tasks"
-    what = f"{tasks} of workflow {workflow_id}{behind} will be set to {name}."
+    what = f"{counted(num_chosen, 'task')} of workflow {workflow_id}{behind} will be set to {name}."
     if is_agreed:
         return
     if not _is_terminal():
@@ -200,14 +194,14 @@ def _is_terminal() -> bool:
 
 
 @task.command()
-@click.option("-t", "--task-id", type=click.IntRange(min=1), required=True, help="Id of the task.")
+@task_argument
 @output_option
 def dependencies(task_id: int, output: str) -> None:
     """What a task waits for, and what waits for it.
 
     \b
     Examples:
-      jobmon task dependencies -t 117
+      jobmon task dependencies 117
     """
     from jobmon.client.commands import records
     from jobmon.client.commands import task as commands

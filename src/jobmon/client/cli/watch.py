@@ -93,6 +93,7 @@ def picture(overview: WorkflowOverviewResponse, width: int, height: int) -> Rend
 
     from jobmon.client.commands.watch import headline
     from jobmon.client.progress import eta_words
+    from jobmon.core.words import describe_duration
 
     parts: list[RenderableType] = [_line(headline(overview), "bold")]
     if overview.eta is not None:
@@ -110,7 +111,9 @@ def picture(overview: WorkflowOverviewResponse, width: int, height: int) -> Rend
         parts += [Text(""), _line("Longest running", "bold")]
         for row in running:
             place = f" on {row.nodename}" if row.nodename else ""
-            parts.append(_line(f"{_seconds(row.seconds):>8}  {row.task_name} (task {row.task_id}){place}"))
+            parts.append(
+                _line(f"{describe_duration(row.seconds):>8}  {row.task_name} (task {row.task_id}){place}")
+            )
     return Group(*parts)
 
 
@@ -132,6 +135,7 @@ def _bars(tasks_by_status: dict[str, int], width: int) -> RenderableType:
     from rich.text import Text
 
     from jobmon.client.commands.watch import count_by_label
+    from jobmon.core.words import thousands
 
     counts = count_by_label(tasks_by_status)
     total = sum(counts.values())
@@ -145,7 +149,7 @@ def _bars(tasks_by_status: dict[str, int], width: int) -> RenderableType:
         share = count / total if total else 0.0
         length = round(room * share) or (1 if count else 0)
         bar = Text("━" * length, style=STYLES[label])
-        table.add_row(SHORT_LABELS.get(label, label), bar, f"{count:,}".replace(",", " "), f"{share:.1%}")
+        table.add_row(SHORT_LABELS.get(label, label), bar, thousands(count), f"{share:.1%}")
     return table
 
 
@@ -154,6 +158,7 @@ def _templates(templates: Sequence[TemplateProgressRow], room: int) -> Renderabl
     from rich.table import Table
 
     from jobmon.client.commands.watch import count_by_label
+    from jobmon.core.words import describe_duration
 
     counts = {row.array_id: count_by_label(row.tasks_by_status) for row in templates}
 
@@ -174,12 +179,6 @@ def _templates(templates: Sequence[TemplateProgressRow], room: int) -> Renderabl
                 str(count["RUNNING"]),
                 _line(str(count["FATAL"]), STYLES["FATAL"] if count["FATAL"] else ""),
                 str(count["PENDING"] + count["SCHEDULED"]),
-                "" if row.mean_seconds is None else _seconds(row.mean_seconds),
+                "" if row.mean_seconds is None else describe_duration(row.mean_seconds),
             )
     return table
-
-
-def _seconds(seconds: float) -> str:
-    from jobmon.client.progress import duration
-
-    return duration(seconds)

@@ -10,12 +10,14 @@ from jobmon.client.cli.errors import errors
 from jobmon.client.cli.group import CommandGroup
 from jobmon.client.cli.options import (
     ManyOption,
+    echo_first,
     echo_records,
     echo_table,
     limit_option,
     output_option,
     status_option,
     workflow_argument,
+    workflows_argument,
 )
 from jobmon.client.cli.plan import plan
 from jobmon.client.cli.report import report
@@ -31,14 +33,7 @@ def workflow() -> None:
 
 
 @workflow.command()
-@click.option(
-    "-w",
-    "--workflow-id",
-    "workflow_ids",
-    cls=ManyOption,
-    type=click.IntRange(min=1),
-    help="Ids of workflows.",
-)
+@workflows_argument
 @click.option(
     "-u", "--user", "users", cls=ManyOption, help="Users whose latest workflows to show; default: you."
 )
@@ -54,7 +49,7 @@ def status(workflow_ids: tuple[int, ...], users: tuple[str, ...], limit: int, ou
     \b
     Examples:
       jobmon workflow status
-      jobmon workflow status -w 12 13 -o json
+      jobmon workflow status 12 13 -o json
     """
     from jobmon.client.commands import workflow as commands
 
@@ -63,6 +58,9 @@ def status(workflow_ids: tuple[int, ...], users: tuple[str, ...], limit: int, ou
         echo_records(commands.workflow_progress_records(rows), commands.PROGRESS_COLUMNS, output)
         return
     echo_table(commands.workflow_status_records(rows), commands.STATUS_COLUMNS)
+    if not rows:
+        whose = f"of {' or '.join(users)}" if users else "of yours"
+        click.echo(f"There is no workflow {whose} yet.", err=True)
     for line in [*commands.eta_lines(rows), *commands.next_commands(rows)]:
         click.echo(line)
 
@@ -89,10 +87,10 @@ def tasks(
     if selectors:
         from jobmon.client.commands.select import selected_task_records
 
-        records = selected_task_records(workflow_id, status=statuses, limit=limit, **selectors)
+        records = selected_task_records(workflow_id, status=statuses, limit=limit + 1, **selectors)
     else:
-        records = commands.workflow_task_records(workflow_id, statuses, limit)
-    echo_records(records, commands.TASK_COLUMNS, output)
+        records = commands.workflow_task_records(workflow_id, statuses, limit + 1)
+    echo_first(records, limit, commands.TASK_COLUMNS, output)
 
 
 @workflow.command()
@@ -111,8 +109,8 @@ def logs(workflow_id: int, array_name: str, job_name: str, limit: int, output: s
     """
     from jobmon.client.commands import workflow as commands
 
-    rows = commands.get_filepaths(workflow_id, array_name, job_name, limit)
-    echo_records(rows, commands.LOG_COLUMNS, output)
+    rows = commands.get_filepaths(workflow_id, array_name, job_name, limit + 1)
+    echo_first(rows, limit, commands.LOG_COLUMNS, output)
 
 
 @workflow.command()

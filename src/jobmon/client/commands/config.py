@@ -6,7 +6,8 @@ import os
 import re
 from typing import Any, NamedTuple
 
-from jobmon.core.configuration import KEYS, JobmonConfig, Key, coerce, open_key
+from jobmon.core.configuration import JobmonConfig, coerce, open_key
+from jobmon.core.configuration_keys import KEYS, Key
 from jobmon.core.exceptions import ConfigError
 
 MASK = "********"
@@ -56,7 +57,7 @@ def config_settings(
     section, key = section.lower(), key.lower()
     known = {each.section for each in KEYS}
     if section and section not in known:
-        raise ConfigError(f"The configuration has no section {section}.")
+        raise ConfigError(_unknown(section, key))
     config = config or JobmonConfig()
     found: dict[str, list[Setting]] = {}
     for each in KEYS:
@@ -74,8 +75,24 @@ def config_settings(
         shown = MASK if _SECRET_NAME.search(key.rpartition(".")[2]) and value else _without_secrets(value)
         found[section] = [Setting(key, shown, origin, opened.is_idle)]
     if not found:
-        raise ConfigError(f"The configuration has no key {section}.{key}.")
+        raise ConfigError(_unknown(section, key))
     return found
+
+
+def _unknown(section: str, key: str) -> str:
+    """There is no such section or key; which ones are called much like it."""
+    import difflib
+
+    names = [f"{each.section}.{each.name}" for each in KEYS]
+    if key:
+        wanted = f"{section}.{key}"
+        text = f"The configuration has no key {wanted}."
+    else:
+        wanted = section
+        text = f"The configuration has no section {section}; a key is written section.key."
+    near = [name for name in names if wanted in (name.partition(".")[2], name.rpartition(".")[2])]
+    near += difflib.get_close_matches(wanted, [*names, *{each.section for each in KEYS}], cutoff=0.7)
+    return f"{text} Did you mean {' or '.join(dict.fromkeys(near))}?" if near else text
 
 
 def config_values(section: str = "", key: str = "") -> dict[str, dict[str, Any]]:

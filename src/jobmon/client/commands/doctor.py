@@ -27,7 +27,8 @@ from msgspec import Struct
 from jobmon.core import __version__
 from jobmon.core.cluster import Cluster
 from jobmon.core.cluster_type import ClusterType
-from jobmon.core.configuration import KEYS, JobmonConfig
+from jobmon.core.configuration import JobmonConfig
+from jobmon.core.configuration_keys import KEYS
 from jobmon.core.exceptions import InvalidRequest, JobmonError, NotFoundError
 from jobmon.core.local_server import NETWORK_FILESYSTEMS, LocalServerFiles, filesystem_type, running_server
 from jobmon.core.requester import Requester

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from html import escape
 from typing import Any
 
 import msgspec
 
+from jobmon.client.commands.records import local_time
+from jobmon.client.table import fitting_table
 from jobmon.core.requester import Requester
 from jobmon.core.states import TASK_INSTANCE_USER_LABEL, TASK_USER_LABEL, TaskInstanceStatus, TaskStatus
+from jobmon.core.words import describe_duration, describe_resources
 from jobmon.serializers.explain import AttemptSummary, ExplainResponse, Past, PastComparison
 
 ATTEMPT_COLUMNS = ("ATTEMPT", "RUN", "STATUS", "NODE", "CAUSE", "RESOURCES", "DURATION")
@@ -32,10 +36,18 @@ class TaskExplanation(ExplainResponse):
         return plain
 
     def __str__(self) -> str:
+        return self.text()
+
+    def text(self, width: int | None = None) -> str:
+        """Words for people.
+
+        Args:
+            width: columns the table of attempts may take; ``None``: as many as its cells need.
+        """
         parts = [self._title(), *self._reasons()]
         parts.append(_past_words(self.past))
         if self.attempts:
-            parts.append(_attempts_table(self.attempts))
+            parts.append(_attempts_table(self.attempts, width))
         return "\n".join(part for part in parts if part)
 
     def _repr_html_(self) -> str:
@@ -51,7 +63,7 @@ class TaskExplanation(ExplainResponse):
     def _reasons(self) -> list[str]:
         lines = []
         for reason in self.reasons:
-            lines.append(f"- {reason.sentence}")
+            lines.append(f"- {_with_local_times(reason.sentence)}")
             lines += [
                 f"    task {task.id} ({task.name}) is {TASK_USER_LABEL[TaskStatus(task.status)]}"
                 for task in reason.tasks
@@ -59,6 +71,11 @@ class TaskExplanation(ExplainResponse):
             if reason.command:
                 lines.append(f"  Next:  {reason.command}")
         return lines
+
+
+def _with_local_times(sentence: str) -> str:
+    """A sentence of the server with its moments as a clock on the wall here shows them."""
+    return re.sub(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) UTC", lambda found: local_time(found[1]), sentence)
 
 
 def explain_task(task_id: int, requester: Requester | None = None) -> TaskExplanation:
@@ -93,19 +110,17 @@ def _past_words(past: PastComparison) -> str:
     return "\n".join(lines)
 
 
-def _attempts_table(attempts: list[AttemptSummary]) -> str:
-    from tabulate import tabulate
-
+def _attempts_table(attempts: list[AttemptSummary], width: int | None) -> str:
     rows = [
         (
-            attempt.task_instance_id,
-            attempt.workflow_run_id,
+            str(attempt.task_instance_id),
+            str(attempt.workflow_run_id),
             TASK_INSTANCE_USER_LABEL[TaskInstanceStatus(attempt.status)],
             attempt.nodename,
             attempt.cause,
-            ", ".join(f"{name} {value}" for name, value in sorted(attempt.requested_resources.items())),
-            "" if attempt.duration_seconds is None else f"{attempt.duration_seconds:.1f} s",
+            describe_resources(dict(sorted(attempt.requested_resources.items()))),
+            "" if attempt.duration_seconds is None else describe_duration(attempt.duration_seconds),
         )
         for attempt in attempts
     ]
-    return tabulate(rows, headers=ATTEMPT_COLUMNS, tablefmt="psql", disable_numparse=True)
+    return fitting_table(ATTEMPT_COLUMNS, rows, width)

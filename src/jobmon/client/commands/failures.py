@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from jobmon.client.commands.records import Record, local_time
-from jobmon.client.failures import amount, describe_cluster, describe_trait
+from jobmon.client.failures import describe_cluster, describe_trait
 from jobmon.core.exceptions import UsageError
 from jobmon.core.requester import Requester
+from jobmon.core.words import counted, thousands
 from jobmon.serializers.failures import ErrorClusterRow, ErrorClustersResponse
 
 ERROR_COLUMNS = (
@@ -89,26 +90,27 @@ def flat_error_record(row: ErrorClusterRow) -> Record:
 
 def error_lines(workflow_id: int, answer: ErrorClustersResponse) -> list[str]:
     """What went wrong, for people: a summary, then each kind of failure, then what to type next."""
+    if not answer.clusters and not answer.were_made_good:
+        return [f"No attempt of workflow {workflow_id} has failed."]
     if not answer.clusters:
         return [
             f"No task of workflow {workflow_id} that is not done has failed.",
             f"Failures that another attempt made good:  jobmon workflow errors {workflow_id} --all",
         ]
-    tasks = "1 task" if answer.num_failed_tasks == 1 else f"{amount(answer.num_failed_tasks)} tasks"
-    kinds = "one way" if answer.num_clusters == 1 else f"{amount(answer.num_clusters)} ways"
+    tasks = counted(answer.num_failed_tasks, "task")
+    kinds = "one way" if answer.num_clusters == 1 else f"{thousands(answer.num_clusters)} ways"
     lines = [f"workflow {workflow_id}: {tasks} failed in {kinds}"]
     if not answer.is_complete:
-        lines[0] += f"; only the latest {amount(answer.num_errors)} failures were looked at"
+        lines[0] += f"; only the latest {thousands(answer.num_errors)} failures were looked at"
+    lines += [f"  failures of {trait.template} together: {describe_trait(trait)}" for trait in answer.shared]
     for row in answer.clusters:
-        span = local_time(row.first_seen)
-        if row.last_seen != row.first_seen:
-            span += f" to {local_time(row.last_seen)}"
+        span = " to ".join(dict.fromkeys(local_time(moment) for moment in (row.first_seen, row.last_seen)))
         headline, *rest = describe_cluster(row).splitlines()
         lines += ["", headline, f"  {span}", *rest]
     if answer.num_clusters > len(answer.clusters):
         rest_count = answer.num_clusters - len(answer.clusters)
         lines += [
             "",
-            f"… and {amount(rest_count)} more: jobmon workflow errors {workflow_id} -l {answer.num_clusters}",
+            f"… and {thousands(rest_count)} more: jobmon workflow errors {workflow_id} -l {answer.num_clusters}",
         ]
     return [*lines, "", f"When the cause is mended:  jobmon workflow resume -w {workflow_id}"]

@@ -12,6 +12,7 @@ from jobmon.client.commands.records import Record
 from jobmon.client.task_template_version import arg_text
 from jobmon.core.exceptions import UsageError
 from jobmon.core.requester import Requester
+from jobmon.serializers.trace import WorkflowFactsResponse
 from jobmon.serializers.usage import (
     ClusterUsageResponse,
     ClusterUsageRow,
@@ -22,6 +23,11 @@ from jobmon.serializers.usage import (
 
 STRATEGIES = ("avg", "max", "min")
 USAGE_COLUMNS = ("STATISTIC", "MEMORY", "RUNTIME")
+_STATISTICS = tuple(
+    f"{name}_{what}" for what in ("mem", "runtime") for name in ("min", "median", "mean", "max")
+)
+TEMPLATE_USAGE_COLUMNS = ("TEMPLATE", "VERSION", "TASKS", *(name.upper() for name in _STATISTICS))
+INTERVAL_COLUMNS = ("CI_LOW_MEM", "CI_HIGH_MEM", "CI_LOW_RUNTIME", "CI_HIGH_RUNTIME")
 
 
 # -- what was used ------------------------------------------------------------------------------------
@@ -66,6 +72,58 @@ def task_template_resources(
     path = f"/monitor/task_template_version/{task_template_version}/usage"
     answer = requester.send("GET", path, None, TemplateUsageResponse, params=params)
     return _usage_of(answer) if answer.num_attempts else None
+
+
+def workflow_template_usage(
+    workflows: Sequence[int],
+    template: str = "",
+    node_args: Mapping[str, Any] | None = None,
+    ci: float | str | None = None,
+    requester: Requester | None = None,
+) -> list[Record]:
+    """What the tasks of some workflows used, by template: :func:`task_template_resources` of each of their templates.
+
+    Args:
+        workflows: their ids.
+        template: only the template of this name.
+        node_args: only tasks with these node args, see there.
+        ci: confidence level of the interval of the mean, see there.
+        requester: how to reach the server.
+
+    Returns:
+        For each template version a dictionary with the keys of ``TEMPLATE_USAGE_COLUMNS`` and ``INTERVAL_COLUMNS``; the
+        values of one none of whose attempts has ended are ``None``.
+
+    Raises:
+        NotFoundError: a workflow does not exist.
+        UsageError: they have no such template, or as there.
+    """
+    requester = requester or Requester.from_defaults()
+    names: dict[int, str] = {}
+    for workflow_id in dict.fromkeys(workflows):
+        facts = requester.send("GET", f"/monitor/workflow/{workflow_id}/facts", None, WorkflowFactsResponse)
+        names |= {each.task_template_version_id: each.name for each in facts.templates}
+    if template and template not in names.values():
+        ids = ", ".join(map(str, workflows))
+        known = ", ".join(sorted(set(names.values()))) or "no templates"
+        raise UsageError(f"Workflow {ids} has no tasks of a template '{template}'; it has {known}.")
+    return [
+        _template_record(
+            name, version, task_template_resources(version, workflows, node_args, ci, requester) or {}
+        )
+        for version, name in names.items()
+        if template in ("", name)
+    ]
+
+
+def _template_record(name: str, version: int, usage: Mapping[str, Any]) -> Record:
+    values = [usage.get(each) for each in _STATISTICS]
+    nothing = (None, None)
+    ends = [*usage.get("ci_mem", nothing), *usage.get("ci_runtime", nothing)]
+    columns = (*TEMPLATE_USAGE_COLUMNS, *INTERVAL_COLUMNS)
+    memory = [None if end is None else memory_text(round(end)) for end in ends[:2]]
+    row = (name, version, usage.get("num_tasks", 0), *values, *memory, *ends[2:])
+    return dict(zip(columns, row, strict=True))
 
 
 def _texts(name: str, values: Any) -> list[str]:

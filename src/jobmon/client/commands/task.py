@@ -14,6 +14,7 @@ from jobmon.client.commands.validation import (
 )
 from jobmon.core.exceptions import NotAllowedError, UsageError
 from jobmon.core.requester import Requester
+from jobmon.core.resources import bytes_to_gib, describe_memory
 from jobmon.core.states import (
     TASK_INSTANCE_USER_LABEL,
     TASK_USER_LABEL,
@@ -21,6 +22,7 @@ from jobmon.core.states import (
     TaskStatus,
     WorkflowStatus,
 )
+from jobmon.core.words import counted, describe_duration
 from jobmon.serializers.monitor import (
     AttemptRow,
     NeighbourRow,
@@ -49,7 +51,6 @@ _NEW_STATUSES = {
     TaskStatus.REGISTERED.value: TaskStatus.REGISTERED,
     TaskStatus.REGISTERED.name: TaskStatus.REGISTERED,
 }
-_MIB = 2**20
 
 
 def task_status(
@@ -110,11 +111,11 @@ def resource_usage(row: AttemptRow) -> str:
     """What an attempt used, in words."""
     words = []
     if row.wallclock is not None:
-        words.append(f"{row.wallclock:.1f} s")
+        words.append(describe_duration(row.wallclock))
     if row.cpu is not None:
-        words.append(f"CPU {row.cpu:.1f} s")
+        words.append(f"CPU {describe_duration(row.cpu)}")
     if row.maxrss is not None:
-        words.append(f"memory {row.maxrss / _MIB:.0f} MiB")
+        words.append(f"memory {describe_memory(bytes_to_gib(row.maxrss))}")
     return ", ".join(words)
 
 
@@ -190,7 +191,8 @@ def update_task_status(
     message = UpdateTasksRequest(list(task_ids), wanted.value, recursive, force, not downstream)
     answer = _send_update(requester, workflow_id, message)
     more = answer.num_tasks - len(set(task_ids))
-    with_them = f" (with {more} tasks that wait for them)" if more else ""
+    waiting = f"{counted(more, 'task')} that {'waits' if more == 1 else 'wait'} for them"
+    with_them = f" (with {waiting})" if more else ""
     return (
         f"{answer.num_changed} of {answer.num_tasks} tasks{with_them} were set to {wanted.name}; workflow "
         f"{workflow_id} is {WorkflowStatus(answer.workflow_status).name}."

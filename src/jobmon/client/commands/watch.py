@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from jobmon.client.failures import attempt_words, last_lines
-from jobmon.client.progress import duration, eta_words, title
+from jobmon.client.progress import eta_words, title
 from jobmon.core.requester import Requester
 from jobmon.core.states import (
     TASK_USER_LABEL,
@@ -15,6 +15,7 @@ from jobmon.core.states import (
     TaskStatus,
     WorkflowStatus,
 )
+from jobmon.core.words import describe_duration
 from jobmon.serializers.monitor import TaskErrorRow, WorkflowOverviewResponse
 
 _GOES_ON = WORKFLOW_BEING_RUN | {WorkflowStatus.REGISTERING}
@@ -73,7 +74,7 @@ def headline(overview: WorkflowOverviewResponse) -> str:
     """Which workflow, its status, and how long its latest run has taken."""
     text = f"{title(overview.id, overview.name)}: {WorkflowStatus(overview.status).name}"
     if overview.elapsed_seconds is not None:
-        text += f", {duration(overview.elapsed_seconds)}"
+        text += f", {describe_duration(overview.elapsed_seconds)}"
     return text
 
 

@@ -249,7 +249,10 @@ def workflow_reset(workflow_id: int, partial_reset: bool = False, requester: Req
     requester = requester or Requester.from_defaults()
     path = f"/monitor/workflow/{workflow_id}/reset"
     answer = requester.send("PUT", path, ResetWorkflowRequest(partial_reset), ResetWorkflowResponse)
+    status = WorkflowStatus(answer.workflow_status).name
+    if not answer.num_to_run:
+        return f"Workflow {workflow_id} has nothing left to run: its status is {status}."
     return (
-        f"Workflow {workflow_id} was reset: {answer.num_to_run} of its tasks will run, its status is "
-        f"{WorkflowStatus(answer.workflow_status).name}. To run it: jobmon workflow resume -w {workflow_id}"
+        f"Workflow {workflow_id} was reset: {answer.num_to_run} of its tasks will run, its status is {status}. "
+        f"To run it: jobmon workflow resume -w {workflow_id}"
     )

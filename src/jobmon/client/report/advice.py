@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from jobmon.client.report.figures import Figures, Outcome, TemplateFigures, Use
 from jobmon.core.resources import describe_memory
+from jobmon.core.words import describe_duration
 
 MEMORY_FACTOR = 1.2
 RUNTIME_FACTOR = 1.3
@@ -28,20 +29,6 @@ class Advice:
 
     verdict: str
     words: str
-
-
-def describe_seconds(seconds: float) -> str:
-    """A length of time for people: ``0.42 s``, ``12 s``, ``3 min 20 s``, ``2 h 05 min``, ``4 d 3 h``."""
-    if seconds < 10:
-        return f"{seconds:.2g} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s" if whole % 60 else f"{whole // 60} min"
-    if whole < 48 * 3600:
-        return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
-    return f"{whole // 86400} d {whole % 86400 // 3600} h"
 
 
 def recommended_memory(use: Use) -> str | None:
@@ -86,14 +73,14 @@ def runtime_advice(template: TemplateFigures) -> Advice:
         return Advice("unknown", "Run time was not measured.")
     request = use.usual_request
     if request is None:
-        return Advice("unknown", f"No limit was asked for; {describe_seconds(wanted)} would do.")
+        return Advice("unknown", f"No limit was asked for; {describe_duration(wanted)} would do.")
     if use.fullest > CLOSE:
         return Advice(
-            "close", f"Up to {use.fullest:.0%} of the limit was used. Ask for {describe_seconds(wanted)}."
+            "close", f"Up to {use.fullest:.0%} of the limit was used. Ask for {describe_duration(wanted)}."
         )
     if use.peak < LOOSE * request and wanted < request:
         return Advice(
-            "loose", f"{_times(request / use.peak)} what was needed. {describe_seconds(wanted)} is enough."
+            "loose", f"{_times(request / use.peak)} what was needed. {describe_duration(wanted)} is enough."
         )
     return Advice("fits", "Fits.")
 

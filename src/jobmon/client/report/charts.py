@@ -8,10 +8,18 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from html import escape
+from itertools import chain
 
-from jobmon.client.report.advice import describe_seconds
 from jobmon.client.report.figures import Figures, Outcome, TemplateFigures
-from jobmon.client.report.timeline import Axis, running_and_waiting
+from jobmon.client.report.timeline import (
+    Axis,
+    most_at_once,
+    running_and_waiting,
+    spans_running,
+    spans_waiting,
+)
+from jobmon.core import words
+from jobmon.core.words import describe_duration
 
 WIDTH = 1000
 LEFT = 185
@@ -52,7 +60,7 @@ def shorten(text: str, length: int) -> str:
 
 def thousands(count: int) -> str:
     """A whole number with narrow spaces between thousands."""
-    return f"{count:,}".replace(",", "\u202f")
+    return words.thousands(count).replace(" ", "\u202f")
 
 
 # -- axes ---------------------------------------------------------------------------------------------
@@ -81,16 +89,16 @@ def _time_axis(axis: Axis, top: float, bottom: float) -> str:
         x, half = _x(axis, position), _INNER / 60
         parts.append(
             f'<rect class="gap" x="{x - half:.1f}" y="{top}" width="{2 * half:.1f}" height="{bottom - top:.1f}">'
-            f"<title>nothing happened for {describe_seconds(seconds)}</title></rect>"
+            f"<title>nothing happened for {describe_duration(seconds)}</title></rect>"
         )
-        parts.append(_text(x, top - 4, f"{describe_seconds(seconds)} idle", "tick", "middle"))
+        parts.append(_text(x, top - 4, f"{describe_duration(seconds)} idle", "tick", "middle"))
     return "".join(parts)
 
 
 def _since(seconds: float, step: float) -> str:
     if step < 1:
         return f"{seconds:.1f} s"
-    return "0" if seconds == 0 else describe_seconds(seconds)
+    return "0" if seconds == 0 else describe_duration(seconds)
 
 
 def _nice_top(value: float) -> float:
@@ -131,24 +139,31 @@ def curves_of(figures: Figures, axis: Axis) -> Curves:
     return [running_and_waiting(template, axis, BINS, figures.now) for template in figures.templates]
 
 
-def concurrency_chart(curves: Curves, axis: Axis) -> str:
+def concurrency_chart(figures: Figures, curves: Curves, axis: Axis) -> str:
     """How many attempts ran and how many waited to start, over time."""
     running, waiting = [0.0] * BINS, [0.0] * BINS
     for of_running, of_waiting in curves:
         _add(running, of_running)
         _add(waiting, of_waiting)
-    panels = [("running", running, "run", 26, 120), ("waiting", waiting, "wait", 176, 60)]
+    num_running, num_waiting = (
+        most_at_once(span for template in figures.templates for span in spans_of(template, figures.now))
+        for spans_of in (spans_running, spans_waiting)
+    )
+    panels = [
+        ("running", running, num_running, "run", 26, 120),
+        ("waiting", waiting, num_waiting, "wait", 176, 60),
+    ]
     bottom = 236
     parts = [_time_axis(axis, 26, bottom)]
-    for name, values, css, y, height in panels:
-        top = _nice_top(max(values))
+    for name, values, most, css, y, height in panels:
+        top = _nice_top(max(most, *values))
         base = y + height
         parts.append(_area(axis, values, base, height, top, css))
         parts.append(f'<line class="base" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{base}" y2="{base}"/>')
         parts.append(_text(LEFT - 8, y + 9, _count(top), "tick", "end"))
         parts.append(_text(LEFT - 8, base, "0", "tick", "end"))
         parts.append(_text(0, y + 9, name, "name"))
-        parts.append(_text(0, y + 25, f"at most {_count(max(values))}", "tick"))
+        parts.append(_text(0, y + 25, f"at most {thousands(most)}", "tick"))
     return _svg(bottom + 24, "".join(parts), "Attempts running and waiting over time")
 
 
@@ -166,15 +181,15 @@ def template_rows(figures: Figures, curves: Curves, axis: Axis) -> str:
     for i, (template, (running, waiting)) in enumerate(shown):
         base = top + i * (height + gap) + height
         both = [a + b for a, b in zip(running, waiting, strict=True)]
-        limit = max(*both, 0.01)
+        most = most_at_once(chain(spans_running(template, figures.now), spans_waiting(template, figures.now)))
+        limit = max(most, *both, 0.01)
         parts.append(_area(axis, both, base, height, limit, "wait"))
         parts.append(_area(axis, running, base, height, limit, "run"))
         parts.append(f'<line class="base" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{base}" y2="{base}"/>')
         parts.append(_failure_marks(template, axis, base, figures.now))
         parts.append(_text(0, base - 15, shorten(template.name, 22), "name"))
-        parts.append(
-            _text(0, base - 1, f"{thousands(template.count)} attempts, peak {_count(limit)}", "tick")
-        )
+        told = f"{thousands(template.count)} attempts, peak {thousands(most)}"
+        parts.append(_text(0, base - 1, told, "tick"))
     return _svg(bottom + 24, "".join(parts), "Waiting and running attempts by template over time")
 
 
@@ -231,8 +246,8 @@ def _bar(template: TemplateFigures, i: int, axis: Axis, y: float, height: float,
     outcome = OUTCOME_CLASS[Outcome(template.outcome[i])]
     x0, x1, x2 = (_x(axis, axis.position(moment)) for moment in (queued, start, end))
     title = (
-        f"{template.names[i]}, attempt {template.attempts[i]}: {outcome}; waited {describe_seconds(start - queued)}, "
-        f"ran {describe_seconds(end - start)}"
+        f"{template.names[i]}, attempt {template.attempts[i]}: {outcome}; waited {describe_duration(start - queued)}, "
+        f"ran {describe_duration(end - start)}"
     )
     return (
         f"<g><title>{escape(title)}</title>"

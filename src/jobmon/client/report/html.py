@@ -38,6 +38,7 @@ from jobmon.core.states import (
     WorkflowStatus,
     label,
 )
+from jobmon.core.words import CAUSE_WORDS, describe_duration, describe_resources
 from jobmon.serializers.failures import ErrorClustersResponse
 from jobmon.serializers.trace import RunFacts, TemplateFacts, WorkflowFactsResponse
 
@@ -46,14 +47,6 @@ MAX_TEMPLATES = 200
 MAX_COMMAND = 2000
 MAX_EXAMPLE = 6000
 MAX_TEXT = 4000
-CAUSE_WORDS: Mapping[str, str] = {
-    Cause.CODE: "the command failed",
-    Cause.RESOURCE: "ended for want of memory or time",
-    Cause.LAUNCH: "the cluster refused or lost the job",
-    Cause.INFRASTRUCTURE: "a node, the controller or the server was lost",
-    Cause.PREEMPTED: "preempted by the cluster",
-    Cause.ORDERED: "ended by order",
-}
 CAUSE_CLASS: Mapping[str, str] = {Cause.RESOURCE: "resource", Cause.ORDERED: "ordered"}
 LABEL_CLASS = {"DONE": "done", "FATAL": "failed", "RUNNING": "run", "SCHEDULED": "wait", "PENDING": "rest"}
 
@@ -80,6 +73,7 @@ def render(facts: WorkflowFactsResponse, figures: Figures, errors: ErrorClusters
         advice=advice,
         retries=_retries(facts, figures),
         errors=_errors(errors),
+        shared_errors=[f"{trait.template}: {describe_trait(trait)}" for trait in errors.shared],
         num_errors=errors.num_errors,
         more_errors=max(0, errors.num_clusters - len(errors.clusters)),
         runs=[_run_row(run) for run in facts.runs],
@@ -126,7 +120,7 @@ def _summary(facts: WorkflowFactsResponse, figures: Figures) -> list[tuple[str, 
         ("Run by", ", ".join(users) or "nobody yet"),
         ("First run began", _clock(facts.runs[0].created) if facts.runs else "—"),
         ("Last change", _clock(facts.changed)),
-        ("Wall time", advice.describe_seconds(seconds) if facts.runs else "—"),
+        ("Wall time", describe_duration(seconds) if facts.runs else "—"),
         ("Runs", str(len(facts.runs))),
         ("Attempts", charts.thousands(figures.num_attempts)),
     ]
@@ -194,7 +188,7 @@ def _timeline(figures: Figures, axis: Axis) -> dict[str, Any]:
     shown = sum(1 for template in figures.templates if template.count)
     return {
         "began": _clock(began),
-        "concurrency": Markup(charts.concurrency_chart(curves, axis)),
+        "concurrency": Markup(charts.concurrency_chart(figures, curves, axis)),
         "rows": Markup(charts.template_rows(figures, curves, axis)),
         "rows_left_out": max(0, shown - charts.MAX_ROWS),
         "bars": Markup(bars),
@@ -211,7 +205,7 @@ def _waits(figures: Figures) -> str:
         for queued, started in zip(template.queued, template.started, strict=True)
         if not math.isnan(started) and not math.isnan(queued)
     )
-    return advice.describe_seconds(waits[len(waits) // 2]) if waits else ""
+    return describe_duration(waits[len(waits) // 2]) if waits else ""
 
 
 # -- templates ----------------------------------------------------------------------------------------
@@ -224,7 +218,7 @@ def _template_row(template: TemplateFigures) -> dict[str, Any]:
         "places": ", ".join(f"{cluster} / {queue}" for (cluster, queue), _ in template.placed.most_common(2)),
         "resources": [
             _use("Memory", memory, describe_memory, advice.memory_advice(template)),
-            _use("Run time", runtime, advice.describe_seconds, advice.runtime_advice(template)),
+            _use("Run time", runtime, describe_duration, advice.runtime_advice(template)),
             _use("Cores", cores, lambda value: f"{value:.2g}", advice.cores_advice(template)),
         ],
     }
@@ -304,7 +298,7 @@ def _chapter_words(chapter: Any) -> str:
         used = f", used {describe_memory(chapter.used_memory)}" if chapter.used_memory else ""
         words.append(f"asked for {describe_memory(chapter.requested_memory)}{used}")
     if chapter.runtime:
-        words.append(f"ran {advice.describe_seconds(chapter.runtime)}")
+        words.append(f"ran {describe_duration(chapter.runtime)}")
     return " · ".join(words)
 
 
@@ -374,15 +368,8 @@ def _definition(template: TemplateFacts) -> dict[str, Any]:
 
 
 def _resources_text(text: str) -> str:
-    """Resources as ``name: value`` pairs, the usual ones in units people read."""
-    words = []
-    for name, value in json.loads(text).items():
-        if isinstance(value, int | float) and name == "memory":
-            value = describe_memory(value)
-        elif isinstance(value, int | float) and name == "runtime":
-            value = advice.describe_seconds(value)
-        words.append(f"{name} {value}")
-    return ", ".join(words) or "nothing"
+    """Resources (JSON text) in units people read."""
+    return describe_resources(json.loads(text)) or "nothing"
 
 
 def _nodes(figures: Figures) -> Sequence[tuple[str, int, int]]:

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from jobmon.client.report.figures import Figures, TemplateFigures
+
+TOLD_WITHIN = 0.5
+"""Seconds by which start and end of an attempt may be told late; what overlaps by less need not have been at once."""
 
 
 @dataclass(frozen=True)
@@ -82,13 +87,38 @@ def running_and_waiting(
 ) -> tuple[list[float], list[float]]:
     """Average number of attempts that ran, and that waited to start, in each bin of the axis."""
     running, waiting = _Bins(num_bins, axis.length), _Bins(num_bins, axis.length)
-    for queued, started, ended in zip(template.queued, template.started, template.ended, strict=True):
-        end = axis.position(now if math.isnan(ended) else ended)
-        start = end if math.isnan(started) else axis.position(started)
-        if not math.isnan(queued):
-            waiting.add(axis.position(queued), start)
-        running.add(start, end)
+    for begin, end in spans_running(template, now):
+        running.add(axis.position(begin), axis.position(end))
+    for begin, end in spans_waiting(template, now):
+        waiting.add(axis.position(begin), axis.position(end))
     return running.averages(), waiting.averages()
+
+
+def spans_running(template: TemplateFigures, now: float) -> Iterator[tuple[float, float]]:
+    """From when to when each attempt that was started ran."""
+    for started, ended in zip(template.started, template.ended, strict=True):
+        if not math.isnan(started):
+            yield started, now if math.isnan(ended) else ended
+
+
+def spans_waiting(template: TemplateFigures, now: float) -> Iterator[tuple[float, float]]:
+    """From when to when each attempt waited to start; one that never did waited until its end."""
+    for queued, started, ended in zip(template.queued, template.started, template.ended, strict=True):
+        end = now if math.isnan(ended) else ended
+        if not math.isnan(queued):
+            yield queued, end if math.isnan(started) else started
+
+
+def most_at_once(spans: Iterable[tuple[float, float]]) -> int:
+    """How many of these spans there were at the same time, at most; empty ones do not count."""
+    begins, ends = [], []
+    for begin, end in spans:
+        if begin < end:
+            begins.append(begin)
+            ends.append(end - min(TOLD_WITHIN, (end - begin) / 2))
+    begins.sort()
+    ends.sort()
+    return max((count - bisect_right(ends, begin) for count, begin in enumerate(begins, 1)), default=0)
 
 
 class _Bins:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from typing import Any
 
 from jobmon.core.cluster_protocol import ClusterQueue
@@ -15,28 +16,39 @@ def machine_gib() -> float:
     return bytes_to_gib(amount - amount % BYTES_OF_UNIT["M"])
 
 
+LIMITED = ("cores", "memory", "runtime")
+"""Resources that the parameters of a queue may limit; memory in GiB, run time in seconds."""
+
+
 class LocalQueue(ClusterQueue):
-    """A queue with limits on cores, where its parameters name any (``{"cores": [1, 20]}``), and the machine's memory."""
+    """A queue with the limits its parameters name (``{"cores": [1, 20], "runtime": [0, 3600]}``), and the machine's memory."""
 
     def validate_resources(self, strict: bool = False, **kwargs: Any) -> tuple[bool, str]:
-        """Whether the cores are within the queue's limits and, if ``strict``, the memory is there on this machine."""
-        limits, cores, memory = self.parameters.get("cores"), kwargs.get("cores"), kwargs.get("memory")
-        why = ""
-        if limits is not None and cores is not None and not limits[0] <= cores <= limits[1]:
-            low, high = limits
-            why = f"cores={cores} is outside the limits of queue {self.queue_name}: {low} to {high}."
-        elif strict and memory is not None and memory > machine_gib():
+        """Whether they are within the queue's limits and, if ``strict``, the memory is there on this machine."""
+        for name, (low, high) in self._limits(kwargs):
+            if not low <= kwargs[name] <= high:
+                return (
+                    False,
+                    f"{name}={kwargs[name]} is outside the limits of queue {self.queue_name}: {low} to {high}.",
+                )
+        memory = kwargs.get("memory")
+        if strict and memory is not None and memory > machine_gib():
             asked, there = describe_memory(memory), describe_memory(machine_gib())
-            why = f"memory={memory} asks for {asked}, but this machine has {there}."
-        return not why, why
+            return False, f"memory={memory} asks for {asked}, but this machine has {there}."
+        return True, ""
 
     def coerce_resources(self, **kwargs: Any) -> dict[str, Any]:
-        """The resources with the cores brought within the limits, and no more memory than the machine has."""
+        """The resources brought within the queue's limits, and no more memory than the machine has."""
         resources = dict(kwargs)
-        limits = self.parameters.get("cores")
-        if limits is not None and resources.get("cores") is not None:
-            low, high = limits
-            resources["cores"] = min(max(resources["cores"], low), high)
+        for name, (low, high) in self._limits(kwargs):
+            resources[name] = min(max(resources[name], low), high)
         if resources.get("memory") is not None:
             resources["memory"] = min(resources["memory"], machine_gib())
         return resources
+
+    def _limits(self, resources: dict[str, Any]) -> Iterator[tuple[str, tuple[float, float]]]:
+        """Lowest and highest amount of what is asked for and limited."""
+        for name in LIMITED:
+            limits = self.parameters.get(name)
+            if limits is not None and resources.get(name) is not None:
+                yield name, (limits[0], limits[1])

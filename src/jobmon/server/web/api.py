@@ -128,6 +128,8 @@ def get_app(
 
 def _openapi(app: FastAPI) -> dict[str, Any]:
     if not app.openapi_schema:
+        for router in (service, *all_routers()):
+            router.describe()
         document = get_openapi(title=app.title, version=app.version, routes=app.routes)
         document.setdefault("components", {}).setdefault("schemas", {}).update(wire.SCHEMAS)
         app.openapi_schema = document

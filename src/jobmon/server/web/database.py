@@ -108,6 +108,9 @@ def make_engine(
             options.pop("pool_recycle", None)
             options.pop("pool_pre_ping", None)
             connect_args = {"check_same_thread": False, "timeout": 15, **(connect_args or {})}
+        else:
+            # What is read after a lock was waited for must be what its holder committed, on MariaDB too.
+            options["isolation_level"] = "READ COMMITTED"
         engine = create_engine(url, connect_args=connect_args or {}, **options)
     except (ArgumentError, ImportError) as error:
         raise ConfigError(f"db.sqlalchemy_database_uri cannot be used: {error}") from error

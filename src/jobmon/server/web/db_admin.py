@@ -43,7 +43,10 @@ DEFAULT_CLUSTERS: Mapping[str, Mapping[str, Any]] = {
     "sequential": {},
     "multiprocess": {"cores": [1, 20]},
 }
-"""Clusters every database starts with: name (and type) to the parameters of their one queue ``null.q``."""
+"""Clusters every database starts with: name (and type) to the parameters of their one queue ``null.q``.
+
+They are the local ones: their commands run in the process of the controller.
+"""
 
 _STATUS_TABLES = {
     WorkflowStatus: WorkflowStatusRow,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, get_type_hints
 
@@ -39,7 +39,10 @@ class RequestContext:
 
 @dataclass(frozen=True)
 class WireRoute:
-    """One route, as data: what OpenAPI, the tests and the registration are made from."""
+    """One route, as data: what OpenAPI, the tests and the registration are made from.
+
+    ``operation`` is what OpenAPI says of it: empty until :meth:`WireRouter.describe`, for nearly no server is asked.
+    """
 
     method: str
     path: str
@@ -47,6 +50,7 @@ class WireRoute:
     response_type: type
     function: Callable[..., Any]
     is_async: bool
+    operation: dict[str, Any] = field(default_factory=dict, compare=False)
 
 
 class WireRouter:
@@ -83,9 +87,14 @@ class WireRouter:
                 name=route.function.__name__,
                 summary=(route.function.__doc__ or "").strip().split("\n")[0],
                 response_model=None,
-                openapi_extra=_openapi(route),
+                openapi_extra=route.operation,
             )
         return router
+
+    def describe(self) -> None:
+        """Say in the OpenAPI document what the routes take and answer."""
+        for route in self.routes:
+            route.operation.update(_openapi(route))
 
 
 _DEFAULT_PARAMETERS = ("context", "message")

@@ -32,6 +32,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from jobmon.core.words import counted
 from jobmon.serializers.monitor import EtaRow
 
 SIGMAS = 1.64
@@ -235,8 +236,7 @@ def _spread(templates: Sequence[TemplateWork], durations: Mapping[str, _Duration
 
 def _how(num_samples: int, concurrency: float, guessed: Sequence[str]) -> str:
     number = f"{concurrency:.0f}" if concurrency >= 10 else f"{concurrency:.1f}".removesuffix(".0")
-    tasks = "1 finished task" if num_samples == 1 else f"{num_samples:,} finished tasks".replace(",", " ")
-    text = f"from the mean run time of {tasks} and {number} running at once"
+    text = f"from the mean run time of {counted(num_samples, 'finished task')} and {number} running at once"
     if guessed:
         some = ", ".join(guessed[:3]) + (" …" if len(guessed) > 3 else "")
         text += f"; none of {some} has finished yet, they are taken to be like the others"

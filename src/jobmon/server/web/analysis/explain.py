@@ -6,143 +6,28 @@ with the numbers behind it and the next command to type.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from jobmon.core.exceptions import UsageError
-from jobmon.core.resources import describe_memory, scale_resources, scales_from_json
+from jobmon.core.resources import scale_resources, scales_from_json
 from jobmon.core.states import (
     BLAMELESS,
-    TASK_INSTANCE_LIVE,
     WORKFLOW_RUN_ALIVE,
     Cause,
     TaskInstanceStatus,
     TaskStatus,
     WorkflowRunStatus,
-    WorkflowStatus,
 )
+from jobmon.core.words import CAUSE_WORDS, changed_resources, describe_duration
 from jobmon.serializers.explain import AttemptSummary, Reason, Why
-from jobmon.serializers.monitor import NeighbourRow
+from jobmon.server.web.analysis.task_facts import TaskFacts
 
-CAUSE_WORDS: Mapping[str, str] = {
-    Cause.CODE: "its command failed",
-    Cause.RESOURCE: "it ran out of the resources it had asked for",
-    Cause.LAUNCH: "the cluster did not take it",
-    Cause.INFRASTRUCTURE: "it was lost with its node, its controller or the server",
-    Cause.PREEMPTED: "the cluster took its place away",
-    Cause.ORDERED: "it was ended by order",
-}
+if TYPE_CHECKING:
+    from datetime import datetime
+
 _SUBMITTED = frozenset({TaskStatus.QUEUED, TaskStatus.INSTANTIATING, TaskStatus.LAUNCHED})
 _BEING_ORDERED = frozenset({WorkflowRunStatus.COLD_RESUME, WorkflowRunStatus.HOT_RESUME})
-
-
-@dataclass(frozen=True)
-class RunFacts:
-    """The latest run of the workflow.
-
-    ``report_by`` is when its next sign of life is due (naive UTC); a run that drains starts nothing more.
-    """
-
-    id: int
-    status: WorkflowRunStatus
-    user: str
-    status_at: datetime
-    report_by: datetime
-    is_draining: bool = False
-
-
-@dataclass(frozen=True)
-class UpstreamFacts:
-    """What the task waits for.
-
-    Attributes:
-        total, undone, failed: numbers of tasks directly upstream.
-        shown: some of them that are not done, the failed ones first.
-        blockers: tasks further up that failed for good; empty when a direct one did.
-        is_searched: whether all that is further up was looked at.
-    """
-
-    total: int = 0
-    undone: int = 0
-    failed: int = 0
-    shown: Sequence[NeighbourRow] = ()
-    blockers: Sequence[NeighbourRow] = ()
-    is_searched: bool = True
-
-
-@dataclass(frozen=True)
-class LoadFacts:
-    """What is active now, and the limits; ``slots`` is null where the cluster's record does not tell."""
-
-    workflow_limit: int
-    workflow_active: int
-    template_limit: int
-    template_active: int
-    slots: int | None = None
-    num_running: int = 0
-
-
-@dataclass(frozen=True)
-class HandFacts:
-    """What somebody last did to the task by hand, when, and the upstream task that was reset with it."""
-
-    user: str
-    at: datetime
-    is_completion: bool
-    with_upstream: NeighbourRow | None = None
-
-
-@dataclass(frozen=True)
-class TaskFacts:
-    """Everything the decision needs; moments are naive UTC.
-
-    Attributes:
-        hand: what was last done by hand, if that came after the last attempt.
-        is_registered: whether the workflow is registered completely.
-        cluster, queue, is_local: where it runs; a local cluster runs commands in the process of its controller.
-        resource_scales: JSON text.
-    """
-
-    id: int
-    name: str
-    status: TaskStatus
-    status_at: datetime
-    num_attempts: int
-    max_attempts: int
-    num_losses: int
-    workflow_id: int
-    workflow_status: WorkflowStatus
-    template_name: str
-    cluster: str
-    queue: str
-    is_local: bool
-    load: LoadFacts
-    is_registered: bool = True
-    run: RunFacts | None = None
-    upstream: UpstreamFacts = field(default_factory=UpstreamFacts)
-    attempts: Sequence[AttemptSummary] = ()
-    hand: HandFacts | None = None
-    resource_scales: str = ""
-    queue_reason: str = ""
-
-    @property
-    def counted(self) -> int:
-        """Attempts that count against the limit."""
-        return self.num_attempts - self.num_losses
-
-    @property
-    def current(self) -> AttemptSummary | None:
-        """The attempt that is live."""
-        last = self.attempts[-1] if self.attempts else None
-        return last if last is not None and TaskInstanceStatus(last.status) in TASK_INSTANCE_LIVE else None
-
-    @property
-    def last_ended(self) -> AttemptSummary | None:
-        """The latest attempt that is over."""
-        ended = [a for a in self.attempts if TaskInstanceStatus(a.status) not in TASK_INSTANCE_LIVE]
-        return ended[-1] if ended else None
 
 
 def explain(facts: TaskFacts, now: datetime) -> list[Reason]:
@@ -180,7 +65,7 @@ def _done(facts: TaskFacts) -> Reason:
     last = facts.last_ended
     if last is None:
         return Reason(Why.DONE, f"It is done since {when}; it will not run again.")
-    took = "" if last.duration_seconds is None else f" after {duration_words(last.duration_seconds)}"
+    took = "" if last.duration_seconds is None else f" after {describe_duration(last.duration_seconds)}"
     numbers = {"workflow_run_id": float(last.workflow_run_id), "num_attempts": float(len(facts.attempts))}
     if last.duration_seconds is not None:
         numbers["duration_seconds"] = last.duration_seconds
@@ -219,7 +104,7 @@ def _running(facts: TaskFacts, now: datetime) -> Reason:
     where = f" on {current.nodename}" if current is not None and current.nodename else ""
     run = "" if current is None else f" in run {current.workflow_run_id}"
     sentence = (
-        f"It is running{where}{run} for {duration_words(since)} now, attempt {facts.counted} of "
+        f"It is running{where}{run} for {describe_duration(since)} now, attempt {facts.counted} of "
         f"{facts.max_attempts}."
     )
     return Reason(Why.RUNNING, sentence, {"running_seconds": since, "attempt": float(facts.counted)})
@@ -231,12 +116,12 @@ def _submitted(facts: TaskFacts, now: datetime) -> Reason:
     if facts.is_local:
         return _waits_for_slot(facts, numbers)
     if facts.status is not TaskStatus.LAUNCHED:
-        sentence = f"It is being handed to cluster {facts.cluster} for {duration_words(waited)} now."
+        sentence = f"It is being handed to cluster {facts.cluster} for {describe_duration(waited)} now."
         return Reason(Why.HANDED_OVER, sentence, numbers)
     current = facts.current
     job = f" as job {current.distributor_id}" if current is not None and current.distributor_id else ""
     why = facts.queue_reason or "the cluster has told no reason yet"
-    sentence = f"It waits in queue {facts.queue} of cluster {facts.cluster}{job} for {duration_words(waited)} now; {why}."
+    sentence = f"It waits in queue {facts.queue} of cluster {facts.cluster}{job} for {describe_duration(waited)} now; {why}."
     return Reason(Why.IN_QUEUE, sentence, numbers)
 
 
@@ -297,7 +182,7 @@ def _of_run(facts: TaskFacts, now: datetime) -> list[Reason]:
         numbers["overdue_seconds"] = (now - run.report_by).total_seconds()
         sentence = (
             f"Run {run.id} of user {run.user} is {run.status.name} by its record, but its controller is "
-            f"{duration_words(numbers['overdue_seconds'])} late with its sign of life and may be dead."
+            f"{describe_duration(numbers['overdue_seconds'])} late with its sign of life and may be dead."
         )
         return [Reason(Why.RUN_SILENT, sentence, numbers, command=resume)]
     if run.status in _BEING_ORDERED:
@@ -379,7 +264,7 @@ def _of_limits(facts: TaskFacts) -> list[Reason]:
 def _adjusting(facts: TaskFacts) -> Reason:
     last = facts.last_ended
     asked = {} if last is None else last.requested_resources
-    changes = resource_changes(asked, _next_resources(asked, facts.resource_scales))
+    changes = changed_resources(asked, _next_resources(asked, facts.resource_scales))
     more = f": {', '.join(changes)}" if changes else " than before"
     return Reason(Why.ADJUSTING_RESOURCES, f"Its next attempt will ask for larger resources{more}.")
 
@@ -418,7 +303,7 @@ def _failed_before(facts: TaskFacts, last: AttemptSummary) -> Reason:
     which = "This is" if current is not None else "Next is"
     sentence = f"It runs again because {_cause_words(last)} the last time. {which} attempt {number} of {facts.max_attempts}"
     if current is not None:
-        changes = resource_changes(last.requested_resources, current.requested_resources)
+        changes = changed_resources(last.requested_resources, current.requested_resources)
         if changes:
             sentence += f", which asks for {', '.join(changes)}"
     sentence += "."
@@ -444,35 +329,6 @@ def _next_resources(resources: Mapping[str, Any], scales_text: str) -> Mapping[s
         return resources
 
 
-def resource_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    """What differs between two requests, in words: ``memory 3 GiB instead of 2 GiB``."""
-    names = [name for name in sorted({*before, *after}) if before.get(name) != after.get(name)]
-    return [
-        f"{name} {resource_text(name, after.get(name))} instead of {resource_text(name, before.get(name))}"
-        for name in names
-    ]
-
-
-def resource_text(name: str, value: Any) -> str:
-    """A resource with its unit."""
-    if value is None:
-        return "none"
-    if name == "memory" and isinstance(value, int | float):
-        return describe_memory(value)
-    return f"{value} s" if name == "runtime" else str(value)
-
-
-def duration_words(seconds: float) -> str:
-    """A duration: ``12.3 s``, ``5 min``, ``2 h 10 min``, ``3 d 4 h``."""
-    if seconds < 100:
-        return f"{seconds:.1f} s"
-    minutes = round(seconds / 60)
-    if minutes < 120:
-        return f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours < 48 else f"{hours // 24} d {hours % 24} h"
-
-
 def moment_words(moment: datetime) -> str:
     """A moment (naive UTC) for people anywhere."""
-    return moment.replace(tzinfo=UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return f"{moment:%Y-%m-%d %H:%M:%S} UTC"

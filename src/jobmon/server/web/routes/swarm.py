@@ -88,6 +88,7 @@ def workflow_run_events(
     """Apply events to a run and its workflow."""
 
     def work(connection: Connection) -> RunStateResponse:
+        require_owner(connection, runs.run_workflow_id(connection, workflow_run_id), context.user)
         return runs.run_apply_events(
             connection,
             workflow_run_id,
@@ -111,6 +112,7 @@ def workflow_run_heartbeat(
     """Note a controller's sign of life."""
 
     def work(connection: Connection) -> RunStateResponse:
+        require_owner(connection, runs.run_workflow_id(connection, workflow_run_id), context.user)
         now = dialect.utcnow(connection)
         seconds = message.next_report_increment
         if message.covers_instances:
@@ -129,6 +131,7 @@ def workflow_run_sync(context: RequestContext, workflow_run_id: int, message: Sy
             connection,
             workflow_run_id,
             message,
+            user=context.user,
             now=dialect.utcnow(connection),
             actor=CONTROLLER,
             max_infrastructure_losses=context.state.max_infrastructure_losses,
@@ -283,6 +286,7 @@ def workflow_run_reset_tasks(
     """Make the tasks that are not done ready for this run; a hot one adopts what lives."""
 
     def work(connection: Connection) -> ResetTasksResponse:
+        require_owner(connection, runs.run_workflow_id(connection, workflow_run_id), context.user)
         return resume.run_take_tasks(
             connection,
             workflow_run_id,

@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, exists, select, update
 
-from jobmon.core.constants import TASK_NAME_CHARACTERS
+from jobmon.core.constants import NAME_CHARACTERS, TASK_NAME_CHARACTERS
 from jobmon.core.exceptions import (
     EmptyWorkflowError,
     InvalidUsage,
@@ -49,7 +49,6 @@ from jobmon.server.web.store.attributes import (
     workflow_set_attributes,
 )
 from jobmon.server.web.store.define import (
-    NAME_CHARACTERS,
     chunks,
     require_row,
     row_get_or_create,
@@ -148,10 +147,10 @@ def _is_owner(connection: Connection, workflow_id: int, user: str) -> bool:
 def arrays_get_or_create(
     connection: Connection, workflow_id: int, arrays: Sequence[ArrayItem], *, now: datetime, user: str
 ) -> list[int]:
-    """Ids of arrays in the order given; those that exist get the limits of the script."""
+    """Ids of arrays in the order given; those that exist get the names and limits of the script."""
     workflow_lock(connection, workflow_id)
     rows = connection.execute(
-        select(Array.task_template_version_id, Array.id, Array.max_concurrently_running).where(
+        select(Array.task_template_version_id, Array.id, Array.name, Array.max_concurrently_running).where(
             Array.workflow_id == workflow_id
         )
     )
@@ -161,23 +160,18 @@ def arrays_get_or_create(
     for item in arrays:
         version_id = item.task_template_version_id
         row = found.get(version_id)
+        said = {
+            "name": item.name[:NAME_CHARACTERS],
+            "max_concurrently_running": item.max_concurrently_running,
+        }
         if row is None:
             require_row(connection, TaskTemplateVersion, version_id, "task template version")
             key = {"workflow_id": workflow_id, "task_template_version_id": version_id}
-            values = {
-                "name": item.name[:NAME_CHARACTERS],
-                "max_concurrently_running": item.max_concurrently_running,
-                "created_date": now,
-            }
-            ids.append(row_get_or_create(connection, Array, key, values))
+            ids.append(row_get_or_create(connection, Array, key, {**said, "created_date": now}))
             continue
         ids.append(row.id)
-        if is_owner and row.max_concurrently_running != item.max_concurrently_running:
-            connection.execute(
-                update(Array)
-                .where(Array.id == row.id)
-                .values(max_concurrently_running=item.max_concurrently_running)
-            )
+        if is_owner and (row.name, row.max_concurrently_running) != tuple(said.values()):
+            connection.execute(update(Array).where(Array.id == row.id).values(**said))
     return ids
 
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import msgspec
 from sqlalchemy import Connection, Table, select
 
-from jobmon.core.constants import ArgType
+from jobmon.core.constants import NAME_CHARACTERS, ArgType
 from jobmon.core.exceptions import InvalidUsage, NotFoundError, UnknownClusterError, UnknownQueueError
 from jobmon.core.hashing import hash_parts
 from jobmon.serializers.define import (
@@ -38,7 +38,6 @@ from jobmon.server.web.models import (
 
 CHUNK = 5000
 """Values in one IN list."""
-NAME_CHARACTERS = 255
 VERSION_KEY_CHARACTERS = 64
 
 T = TypeVar("T")

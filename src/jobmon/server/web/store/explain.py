@@ -20,13 +20,14 @@ from jobmon.core.states import (
 )
 from jobmon.serializers.explain import AttemptSummary
 from jobmon.serializers.monitor import NeighbourRow
-from jobmon.server.web.analysis.explain import (
+from jobmon.server.web.analysis.task_facts import (
     HandFacts,
     LoadFacts,
     RunFacts,
     TaskFacts,
     UpstreamFacts,
 )
+from jobmon.server.web.db_admin import DEFAULT_CLUSTERS
 from jobmon.server.web.models import (
     Array,
     Cluster,
@@ -51,8 +52,6 @@ LAST_LINES = 10
 MAX_VISITED = 20_000
 """Tasks further up that are looked at in search of one that failed."""
 MAX_LEVELS = 200
-LOCAL_CLUSTER_TYPES = frozenset({"multiprocess", "sequential", "dummy"})
-"""Kinds of clusters whose commands run in the process of the controller."""
 USER_ACTOR = "user:"
 _BY_HAND = (TaskEvent.REOPEN.value, TaskEvent.RELEASE.value, TaskEvent.COMPLETE.value)
 _RUNNING = frozenset({TaskInstanceStatus.RUNNING.value, TaskInstanceStatus.TRIAGING.value})
@@ -132,7 +131,7 @@ def task_read_facts(connection: Connection, row: Any) -> TaskFacts:
         template_name=row.template_name,
         cluster=row.cluster_name,
         queue=row.queue_name,
-        is_local=row.cluster_type in LOCAL_CLUSTER_TYPES,
+        is_local=row.cluster_type in DEFAULT_CLUSTERS,
         load=_load(connection, row, run),
         is_registered=row.created_date is not None,
         run=run,

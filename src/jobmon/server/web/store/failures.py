@@ -10,6 +10,7 @@ from sqlalchemy import (
     BindParameter,
     ColumnElement,
     Connection,
+    Select,
     bindparam,
     case,
     func,
@@ -23,6 +24,7 @@ from jobmon.serializers.monitor import TaskErrorRow
 from jobmon.server.web.analysis.error_clusters import (
     ErrorCluster,
     FailedAttempt,
+    all_together,
     cluster_errors,
 )
 from jobmon.server.web.models import (
@@ -110,13 +112,28 @@ def workflow_read_error_clusters(
     shown = clusters[: max(0, limit)]
     names = _task_names(connection, [cluster.example.task_id for cluster in shown])
     arrays = _array_names(connection, workflow_id)
-    shared = Sharing(connection, workflow_id, arrays).of(shown)
+    together = [all_together(clusters)] if len(clusters) > 1 else []
+    shared = Sharing(connection, workflow_id, arrays).of([*shown, *together])
+    rows = [_row(cluster, names, arrays, traits) for cluster, traits in zip(shown, shared, strict=False)]
+    said = {_subject(trait) for row in rows for trait in row.shared}
     return ErrorClustersResponse(
-        [_row(cluster, names, arrays, traits) for cluster, traits in zip(shown, shared, strict=True)],
+        rows,
         len(clusters),
         len(failed),
         len(set(failed.values())),
         is_complete,
+        [trait for traits in shared[len(shown) :] for trait in traits if _subject(trait) not in said],
+        not failed and connection.scalar(_failed_ones(workflow_id).limit(1)) is not None,
+    )
+
+
+def _subject(trait: SharedTrait) -> tuple[str, str, str, str]:
+    return trait.template, trait.kind, trait.name, trait.value
+
+
+def _failed_ones(workflow_id: int) -> Select[int, int]:
+    return select(TaskInstance.id, TaskInstance.task_id).where(
+        TaskInstance.workflow_run_id.in_(runs_of(workflow_id)), TaskInstance.status.in_(_FAILED)
     )
 
 
@@ -124,12 +141,7 @@ def _failed_attempts(
     connection: Connection, workflow_id: int, is_recent: bool
 ) -> tuple[dict[int, int], bool]:
     """Task by attempt; whether these are all."""
-    statement = (
-        select(TaskInstance.id, TaskInstance.task_id)
-        .where(TaskInstance.workflow_run_id.in_(runs_of(workflow_id)), TaskInstance.status.in_(_FAILED))
-        .order_by(TaskInstance.id.desc())
-        .limit(MAX_ATTEMPTS + 1)
-    )
+    statement = _failed_ones(workflow_id).order_by(TaskInstance.id.desc()).limit(MAX_ATTEMPTS + 1)
     if is_recent:
         statement = statement.join(Task, Task.id == TaskInstance.task_id).where(
             Task.status != TaskStatus.DONE.value

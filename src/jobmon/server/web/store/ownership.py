@@ -25,6 +25,15 @@ def require_owner(connection: Connection, workflow_id: int, user: str) -> None:
         if connection.scalar(select(Workflow.id).where(Workflow.id == workflow_id)) is None:
             raise NotFoundError(f"There is no workflow {workflow_id}.")
         return
+    require_same_user(owner, user, workflow_id)
+
+
+def require_same_user(owner: str, user: str, workflow_id: int) -> None:
+    """Refuse anybody but the owner, where it is known who that is.
+
+    Raises:
+        NotAllowedError: the workflow belongs to somebody else.
+    """
     if owner != user:
         raise NotAllowedError(
             f"Workflow {workflow_id} belongs to user {owner}; user {user or '(unknown)'} may not change it."

@@ -9,8 +9,8 @@ import msgspec
 from sqlalchemy import Connection, select
 
 from jobmon.core.constants import ArgType
+from jobmon.core.words import changed_resources
 from jobmon.serializers.explain import Difference, Past, PastComparison
-from jobmon.server.web.analysis.explain import resource_changes
 from jobmon.server.web.analysis.past import command_difference
 from jobmon.server.web.models import (
     Arg,
@@ -84,7 +84,7 @@ def _differences(connection: Connection, row: Any, earlier: Any) -> list[Differe
         found.append(command_difference(earlier.command, row.command, names))
     if earlier.requested_resources != row.requested_resources:
         resources = [msgspec.json.decode(task.requested_resources) for task in (earlier, row)]
-        if changes := resource_changes(*resources):
+        if changes := changed_resources(*resources):
             found.append(Difference("resources", "", "", ", ".join(changes)))
     return found
 

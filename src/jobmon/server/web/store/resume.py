@@ -10,12 +10,14 @@ import msgspec
 from sqlalchemy import Connection, exists, func, insert, literal, select, update
 from sqlalchemy.orm import aliased
 
+from jobmon.core.exceptions import WorkflowRunStateError
 from jobmon.core.process_identity import ProcessIdentity, is_alive
 from jobmon.core.states import (
     TASK,
     TASK_INSTANCE_LIVE,
     WORKFLOW_RUN,
     WORKFLOW_RUN_ALIVE,
+    WORKFLOW_RUN_TERMINAL,
     TaskEvent,
     TaskInstanceStatus,
     TaskStatus,
@@ -33,7 +35,13 @@ from jobmon.server.web.models import (
     TaskResources,
     WorkflowRun,
 )
-from jobmon.server.web.store.runs import run_apply_event, run_end_attempts, run_workflow_id, workflow_lock
+from jobmon.server.web.store.runs import (
+    run_apply_event,
+    run_end_attempts,
+    run_state,
+    run_workflow_id,
+    workflow_lock,
+)
 
 
 def workflow_order_resume(
@@ -252,12 +260,21 @@ def run_take_tasks(
 
     With ``increase_resources`` the answer names the tasks that are to ask for more; if one of them cannot, nothing is
     changed.
+
+    Raises:
+        WorkflowRunStateError: the run is over: another one may have taken the tasks since.
     """
     workflow_id = run_workflow_id(connection, workflow_run_id)
+    workflow_lock(connection, workflow_id)
+    status = WorkflowRunStatus(run_state(connection, workflow_run_id).status)
+    if status in WORKFLOW_RUN_TERMINAL:
+        raise WorkflowRunStateError(
+            f"Workflow run {workflow_run_id} is {status.name}: it was ended before it began. "
+            f"To run what is not done: jobmon workflow run {workflow_id}"
+        )
     starved = _starved(workflow_id)
     to_increase: list[int] = []
     if increase_resources:
-        workflow_lock(connection, workflow_id)
         unscalable = _unscalable(connection, starved)
         if unscalable is not None:
             return ResetTasksResponse(0, 0, unscalable=unscalable)

@@ -219,13 +219,14 @@ def run_apply_event(
     """Apply one event to a run and its workflow; what still lives of a run that ends is ended with it."""
     workflow_id = run_workflow_id(connection, workflow_run_id)
     workflow_status = workflow_lock(connection, workflow_id)
-    statement = select(WorkflowRun.status).where(WorkflowRun.id == workflow_run_id)
-    run_status = WorkflowRunStatus(connection.scalars(dialect.lock_rows(connection, statement)).one())
+    statement = select(WorkflowRun.status, WorkflowRun.is_draining).where(WorkflowRun.id == workflow_run_id)
+    run = connection.execute(dialect.lock_rows(connection, statement)).one()
+    run_status = WorkflowRunStatus(run.status)
     if event is WorkflowRunEvent.FINISH and _is_undone(connection, workflow_id):
         event = WorkflowRunEvent.FAIL  # somebody reopened a task while its controller saw the last one done
     step = fsm.decide(workflow_run_id, run_status, workflow_status, event)
     if step is None:
-        return RunStateResponse(run_status, workflow_status)
+        return RunStateResponse(run_status, workflow_status, run.is_draining)
     cursor = runs_advance_cursor(connection, [workflow_run_id])[workflow_run_id]
     connection.execute(
         update(WorkflowRun)
@@ -256,7 +257,7 @@ def run_apply_event(
         run_end_attempts(
             connection, workflow_run_id, now=now, actor=actor, losses=max_infrastructure_losses, kill=True
         )
-    return RunStateResponse(step.run_to, step.workflow_to)
+    return RunStateResponse(step.run_to, step.workflow_to, run.is_draining)
 
 
 def _is_undone(connection: Connection, workflow_id: int) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from sqlalchemy import BindParameter, ColumnElement, Connection, and_, bindparam, case, func, or_, select
@@ -165,20 +166,9 @@ class Sharing:
         array_id, arg_id, text = value
         num_failed = len(cluster.tasks[array_id])
         (done, everything), (done_in_all, all_in_all) = having[value], totals[array_id]
-
-        def trait(num_others: int, num_others_in_all: int, are_done: bool) -> SharedTrait:
-            return SharedTrait(
-                "node_arg",
-                arg_names[arg_id],
-                text,
-                self.arrays[array_id],
-                count,
-                num_failed,
-                num_others,
-                num_others_in_all,
-                are_done,
-            )
-
+        trait = partial(
+            SharedTrait, "node_arg", arg_names[arg_id], text, self.arrays[array_id], count, num_failed
+        )
         return shared_trait(trait, (count, num_failed), (done, done_in_all), (everything, all_in_all))
 
     def _node_trait(
@@ -188,20 +178,7 @@ class Sharing:
             return None
         node, count = cluster.nodes[array_id].most_common(1)[0]
         num_failed = cluster.nodes[array_id].total()
-
-        def trait(num_others: int, num_others_in_all: int, are_done: bool) -> SharedTrait:
-            return SharedTrait(
-                "node",
-                "",
-                node,
-                self.arrays[array_id],
-                count,
-                num_failed,
-                num_others,
-                num_others_in_all,
-                are_done,
-            )
-
+        trait = partial(SharedTrait, "node", "", node, self.arrays[array_id], count, num_failed)
         others = done[array_id]
         return shared_trait(trait, (count, num_failed), (others[node], others.total()), (count, num_failed))
 

@@ -14,9 +14,14 @@ from jobmon.server.web import dialect
 from jobmon.server.web.models import WorkflowRun
 from jobmon.server.web.store.attempts import Applied, attempts_apply_events, runs_advance_cursor
 from jobmon.server.web.store.batches import batch_queue_if_ready
+from jobmon.server.web.store.ownership import require_same_user
 
 _RUN = select(
-    WorkflowRun.workflow_id, WorkflowRun.status, WorkflowRun.last_cursor, WorkflowRun.is_draining
+    WorkflowRun.workflow_id,
+    WorkflowRun.user,
+    WorkflowRun.status,
+    WorkflowRun.last_cursor,
+    WorkflowRun.is_draining,
 ).where(WorkflowRun.id == bindparam("run_id"))
 MAY_QUEUE = frozenset({WorkflowRunStatus.LAUNCHED, WorkflowRunStatus.RUNNING})
 
@@ -26,14 +31,21 @@ def run_sync(
     workflow_run_id: int,
     message: SyncRequest,
     *,
+    user: str,
     now: datetime,
     actor: str,
     max_infrastructure_losses: int,
 ) -> SyncResponse:
-    """Apply events and create batches; a run that may not go on queues nothing."""
+    """Apply events and create batches; a run that may not go on queues nothing.
+
+    Raises:
+        NotFoundError: there is no such run.
+        NotAllowedError: it is of another user.
+    """
     run = connection.execute(dialect.lock_rows(connection, _RUN), {"run_id": workflow_run_id}).first()
     if run is None:
         raise NotFoundError(f"There is no workflow run {workflow_run_id}.")
+    require_same_user(run.user, user, run.workflow_id)
     applied = Applied()
     if message.events:
         applied = attempts_apply_events(
