@@ -17,6 +17,7 @@ from bench.workflows import independent
 from jobmon.core.configuration import JobmonConfig
 from jobmon.core.instance_event import InstanceEvent
 from jobmon.core.local_server import find_or_start
+from jobmon.core.requester import current_user
 from jobmon.core.states import TaskInstanceEvent, WorkflowRunEvent
 from jobmon.serializers.swarm import BatchRequest, SyncRequest
 from jobmon.swarm.gateway import Gateway
@@ -47,7 +48,7 @@ def launched_attempts(num_attempts: int) -> list[int]:
     workflow = independent(num_attempts, "dummy")
     workflow.bind()
     gateway = Gateway(workflow.requester, workflow.workflow_id)
-    gateway.create_run(uuid.uuid4().hex, "bench", LEASE_SECONDS)
+    gateway.create_run(uuid.uuid4().hex, current_user(), LEASE_SECONDS)
     gateway.reset_tasks(adopt=False)
     beginning = (
         WorkflowRunEvent.BIND,
