@@ -6,6 +6,7 @@ import os
 import signal
 from pathlib import Path
 
+import psutil
 import pytest
 
 from processes import Place, is_gone, wait_until
@@ -60,7 +61,10 @@ def test_it_cleans_up_behind_a_script_and_a_launcher_that_were_killed(place: Pla
     pids = family(place)
     place.wait_task("a", "R")
     launcher = script.launcher
-    script.kill(signal.SIGSTOP)
+    script.kill(signal.SIGSTOP)  # it must not see the launcher's end
+    wait_until(
+        lambda: psutil.Process(script.pid).status() == psutil.STATUS_STOPPED, "the script to stand still"
+    )
     os.kill(launcher, signal.SIGKILL)
     wait_until(lambda: is_gone(launcher), "the end of the launcher")
     script.kill()

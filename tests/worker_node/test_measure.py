@@ -75,10 +75,32 @@ def test_the_exact_share_leaves_out_pages_of_files() -> None:
     own = measure.processes()[os.getpid()]
     assert 2**20 < measure.exact_share(own) < own.resident
     gone = process(2**22 + 1, 1, 1, pages=3)
-    assert measure.exact_share(gone) == 3 * PAGE
+    assert measure.exact_share(gone) == 0
 
 
 # -- looking ----------------------------------------------------------------------------------------------
+def test_what_has_ended_has_no_share() -> None:
+    """A zombie is still listed, with nothing behind it; its last resident size must not count."""
+    child = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
+    process = measure.processes()[child.pid]
+    assert child.stdin is not None
+    child.stdin.close()
+    wait_until(lambda: measure.exact_share(process) == 0, "the end of the child")
+    assert process.resident > 0
+    child.wait()
+    assert measure.exact_share(process) == 0
+
+
+def test_what_seems_too_large_is_read_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes that ended between two readings leave their shares to the others."""
+    readings = iter([25, 100, 0, 100])
+    monkeypatch.setattr(measure, "exact_share", lambda _process: next(readings))
+    members = list(measure.processes().values())[:2]
+    assert measure.exact_sum(members, 110) == 100
+    readings = iter([25, 80])
+    assert measure.exact_sum(members, 110) == 105
+
+
 def test_it_looks_early_then_now_and_then_and_only_while_there_is_a_limit() -> None:
     watch = MemoryWatch(lambda pid: None, base=None)
     assert watch.next_at is None

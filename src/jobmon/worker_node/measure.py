@@ -95,19 +95,34 @@ def is_shadow(process: Process, seen: dict[int, Process], now: float) -> bool:
 
 
 def exact_share(process: Process) -> int:
-    """Bytes of memory of a process, those shared by n processes counted as an n-th, without pages of files."""
-    share: int | None = None
+    """Bytes of memory of a process, those shared by n processes counted as an n-th, without pages of files.
+
+    One that has ended meanwhile has none; of another user's only what is resident is known.
+    """
+    share = 0
     try:
         with open(f"/proc/{process.pid}/smaps_rollup", "rb") as file:
             for line in file:
                 if line.startswith(b"Pss:"):
                     share = int(line.split()[1])
-                elif line.startswith(b"Pss_File:") and share is not None:
+                elif line.startswith(b"Pss_File:"):
                     share -= int(line.split()[1])
                     break
+    except PermissionError:
+        return process.resident
     except (OSError, IndexError, ValueError):
-        pass  # it has ended, or is another user's
-    return process.resident if share is None else share * 1024
+        return 0
+    return share * 1024
+
+
+def exact_sum(members: list[Process], limit: int) -> int:
+    """Bytes of memory of several processes together.
+
+    What seems to be above the limit is read twice, and the smaller sum holds: a process that ends between two readings
+    leaves its part of shared pages to the others, which would then be counted twice.
+    """
+    used = sum(exact_share(member) for member in members)
+    return min(used, sum(exact_share(member) for member in members)) if used > limit else used
 
 
 class Watched:
@@ -187,7 +202,7 @@ class MemoryWatch:
             counted = [member for member in members if not is_shadow(member, seen, since_boot)]
             used = sum(member.resident for member in counted)
             if used > watched.limit:
-                used = sum(exact_share(member) for member in counted)
+                used = exact_sum(counted, watched.limit)
             watched.peak = max(watched.peak, used)
             watched.cpu = max(watched.cpu, sum(member.cpu for member in members))
             if used > watched.limit:
