@@ -20,7 +20,7 @@ from jobmon.core.exceptions import JobmonError
 
 FILL = "import time; x = b'x' * ({mib} << 20); time.sleep({seconds})"
 
-def needs(mib, seconds=1.0):
+def needs(mib, seconds=4.0):
     return f'{sys.executable} -S -c "{FILL.format(mib=mib, seconds=seconds)}"'
 
 def say(word, value):

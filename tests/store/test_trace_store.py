@@ -47,7 +47,7 @@ def test_every_attempt_with_its_times(tried: Scene) -> None:
     assert set(page.cluster) == {"dummy"}
     for queued, started, ended in zip(page.queued[:3], page.started, page.ended, strict=False):
         assert queued <= started <= ended
-    assert page.started[3] > page.queued[3]
+    assert page.started[3] >= page.queued[3] > ""
     assert page.ended[3] == ""
 
 

@@ -9,7 +9,7 @@ command gets one of its own and the kernel enforces the limit. Anywhere else its
 commands at one look through /proc: its process group, their descendants, and descendants that left both and
 were handed to the launcher. The sum of their resident memory counts shared pages once for each process; only
 when it is above the limit is the exact share of each (PSS) added up, without the pages of files, which the kernel
-drops when memory is short. A look takes time: the more it took, the later the next one.
+drops when memory is short. A look takes CPU time: the more it took, the later the next one.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SHORT_PAUSE_SECONDS = 0.1
 LONG_PAUSE_SECONDS = 0.25
 YOUNG_SECONDS = 2.0
 PAUSES_PER_LOOK = 25
-"""A look may take this fraction of the time: one in so many."""
+"""A look may take this fraction of a core: one in so many; CPU time, so that a busy machine is not looked at less."""
 NEWBORN_SECONDS = 0.1
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
@@ -185,6 +185,7 @@ class MemoryWatch:
             now: by the monotonic clock.
             commands: the processes of all commands that run, limited or not.
         """
+        begun = time.thread_time()
         since_boot = time.clock_gettime(time.CLOCK_BOOTTIME)
         seen = processes()
         roots: dict[int, list[int]] = {pid: [] for pid in self._watched}
@@ -208,9 +209,8 @@ class MemoryWatch:
             if used > watched.limit:
                 too_large.append(pid)
             is_close |= 2 * used > watched.limit or now - watched.started < YOUNG_SECONDS
-        ended = time.monotonic()
         pause = SHORT_PAUSE_SECONDS if is_close else LONG_PAUSE_SECONDS
-        self._not_before = ended + max(pause, PAUSES_PER_LOOK * (ended - now))
+        self._not_before = time.monotonic() + max(pause, PAUSES_PER_LOOK * (time.thread_time() - begun))
         return too_large
 
 
