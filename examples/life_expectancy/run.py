@@ -147,8 +147,13 @@ def main() -> int:
     else:
         print(f"Put right what failed, then go on with: {script} --resume")
     print("To look closer:")
-    for command in ("status", "logs" if status == "D" else "errors", "report"):
-        print(f"    {as_typed('jobmon')} workflow {command} -w {workflow.workflow_id}")
+    number = workflow.workflow_id
+    for words in (
+        f"status {number}",
+        f"{'logs' if status == 'D' else 'errors'} {number}",
+        f"report {number} -o report.html",
+    ):
+        print(f"    {as_typed('jobmon')} workflow {words}")
     return 0 if status == "D" else 1
 
 
