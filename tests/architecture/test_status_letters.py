@@ -20,7 +20,6 @@ EXCEPTIONS = {
     "client/report/advice.py": ({"G"}, "a unit of memory"),
     "core/constants.py": ({"O", "A"}, "TaskResourcesType: where resources come from, no states"),
     "core/resources.py": ({"B", "K", "G", "T"}, "units of memory"),
-    "client/cli/task.py": ({"D", "G"}, "what a user may type; translated at once"),
 }
 """File: the letters it may hold, and what they are there."""
 

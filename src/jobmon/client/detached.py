@@ -29,6 +29,7 @@ def run_detached(
     """
     from jobmon.client.workflow_run import WorkflowRun
     from jobmon.swarm.host import start_host
+    from jobmon.swarm.outcome import RunOutcome
 
     run = WorkflowRun(workflow_id, requester, options.heartbeat_interval, options.report_by_buffer)
     run.bind()
@@ -38,14 +39,18 @@ def run_detached(
         _give_up(run, error)
         raise
     progress = read_progress(requester, workflow_id)
-    result = WorkflowRunResult(progress.run_status)
-    result.workflow_id, result.workflow_run_id = workflow_id, run.workflow_run_id
-    result.elapsed_time = progress.elapsed_seconds
-    result.total_tasks, result.done_count = progress.total, progress.done
-    result.failed_count = progress.failed
-    result.num_previously_complete, result.num_newly_completed = progress.done, 0
-    result.task_final_statuses = {}
-    result.done_task_ids = result.failed_task_ids = frozenset()
+    begun = RunOutcome(
+        final_status=progress.run_status,
+        elapsed_time=progress.elapsed_seconds,
+        total_tasks=progress.total,
+        done_count=progress.done,
+        failed_count=progress.failed,
+        num_previously_complete=progress.done,
+        task_final_statuses={},
+        done_task_ids=[],
+        failed_task_ids=[],
+    )
+    result = WorkflowRunResult.of_outcome(workflow_id, run.workflow_run_id, begun)
     result.is_detached = True
     result.log = str(log)
     result._requester = requester

@@ -578,3 +578,10 @@ TASK_INSTANCE_USER_LABEL: Final[Mapping[TaskInstanceStatus, str]] = {
 """Label users see for a task instance."""
 TASK_STATUSES_OF_USER_LABEL: Final[Mapping[str, tuple[TaskStatus, ...]]] = _TASK_LABELS
 USER_LABELS: Final = tuple(_TASK_LABELS)
+
+SETTABLE_BY_HAND: Final = {
+    name: status
+    for status in (TaskStatus.DONE, TaskStatus.REGISTERED)
+    for name in (status.value, status.name)
+}
+"""The states a person may set a task to, by letter and by name."""

@@ -22,7 +22,7 @@ from jobmon.client.cli.options import (
     tasks_argument,
 )
 from jobmon.client.cli.select import selector_options
-from jobmon.core.states import USER_LABELS
+from jobmon.core.states import SETTABLE_BY_HAND, USER_LABELS
 
 if TYPE_CHECKING:
     from jobmon.core.requester import Requester
@@ -84,7 +84,7 @@ def _end_of(text: str) -> str:
     "-s",
     "--status",
     "new_status",
-    type=CapitalChoice(["D", "G", "DONE", "REGISTERED"]),
+    type=CapitalChoice(sorted(SETTABLE_BY_HAND, key=len)),
     required=True,
     help="D, DONE: count as done. G, REGISTERED: run again, with all that waits for them.",
 )
@@ -180,7 +180,7 @@ def _confirm(workflow_id: int, num_chosen: int, num_meant: int, new_status: str,
     from jobmon.core.words import counted
 
     behind = f" and {num_meant - num_chosen} that wait for them" if num_meant > num_chosen else ""
-    name = {"D": "DONE", "G": "REGISTERED"}.get(new_status.upper(), new_status.upper())
+    name = SETTABLE_BY_HAND[new_status].name
     what = f"{counted(num_chosen, 'task')} of workflow {workflow_id}{behind} will be set to {name}."
     if is_agreed:
         return

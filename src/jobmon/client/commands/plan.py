@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import msgspec
 
+from jobmon.client.atomic_file import replaced_when_complete
 from jobmon.client.bind import Requests, check_workflow
 from jobmon.client.commands.plan_compare import (
     Registered,
@@ -349,9 +350,8 @@ def end_with_plan(workflow: Workflow, path: str) -> NoReturn:
     if not answer.exists():
         plan = plan_workflow(workflow)
         plan.notes.append("This is the first run() of the script; what stands behind it was not carried out.")
-        unfinished = answer.with_suffix(".part")
-        unfinished.write_bytes(msgspec.json.encode(plan))
-        unfinished.replace(answer)
+        with replaced_when_complete(answer) as partial:
+            partial.write_bytes(msgspec.json.encode(plan))
     raise PlanWritten(0)
 
 

@@ -16,6 +16,7 @@ from jobmon.core.exceptions import NotAllowedError, UsageError
 from jobmon.core.requester import Requester
 from jobmon.core.resources import bytes_to_gib, describe_memory
 from jobmon.core.states import (
+    SETTABLE_BY_HAND,
     TASK_INSTANCE_USER_LABEL,
     TASK_USER_LABEL,
     TaskInstanceStatus,
@@ -45,12 +46,6 @@ STATUS_COLUMNS = (
     "STDERR",
     "ERROR_TRACE",
 )
-_NEW_STATUSES = {
-    TaskStatus.DONE.value: TaskStatus.DONE,
-    TaskStatus.DONE.name: TaskStatus.DONE,
-    TaskStatus.REGISTERED.value: TaskStatus.REGISTERED,
-    TaskStatus.REGISTERED.name: TaskStatus.REGISTERED,
-}
 
 
 def task_status(
@@ -220,9 +215,9 @@ def count_update(
 
 
 def _new_status(new_status: str) -> TaskStatus:
-    wanted = _NEW_STATUSES.get(new_status.upper())
+    wanted = SETTABLE_BY_HAND.get(new_status.upper())
     if wanted is None:
-        raise RefusedError(f"Tasks can be set to {', '.join(_NEW_STATUSES)}, not to '{new_status}'.")
+        raise RefusedError(f"Tasks can be set to {', '.join(SETTABLE_BY_HAND)}, not to '{new_status}'.")
     return wanted
 
 

@@ -38,6 +38,11 @@ CONTROLLER = "controller"
 FEED_RECHECK_SECONDS = 2.0
 
 
+def _require_owner_of_run(connection: Connection, context: RequestContext, workflow_run_id: int) -> None:
+    """Refuse anybody but the owner of the workflow a run is of."""
+    require_owner(connection, runs.run_workflow_id(connection, workflow_run_id), context.user)
+
+
 @router.route(
     "POST", "/workflow/{workflow_id}/workflow_run", request=WorkflowRunRequest, response=WorkflowRunResponse
 )
@@ -63,7 +68,7 @@ def workflow_run_take(
     """Take over a run that was created and that no controller works on yet."""
 
     def work(connection: Connection) -> WorkflowRunResponse:
-        require_owner(connection, runs.run_workflow_id(connection, workflow_run_id), context.user)
+        _require_owner_of_run(connection, context, workflow_run_id)
         return runs.run_take_if_waiting(
             connection, workflow_run_id, message, now=dialect.utcnow(connection), actor=CONTROLLER
         )
@@ -88,7 +93,7 @@ def workflow_run_events(
     """Apply events to a run and its workflow."""
 
     def work(connection: Connection) -> RunStateResponse:
-        require_owner(connection, runs.run_workflow_id(connection, workflow_run_id), context.user)
+        _require_owner_of_run(connection, context, workflow_run_id)
         return runs.run_apply_events(
             connection,
             workflow_run_id,
@@ -112,7 +117,7 @@ def workflow_run_heartbeat(
     """Note a controller's sign of life."""
 
     def work(connection: Connection) -> RunStateResponse:
-        require_owner(connection, runs.run_workflow_id(connection, workflow_run_id), context.user)
+        _require_owner_of_run(connection, context, workflow_run_id)
         now = dialect.utcnow(connection)
         seconds = message.next_report_increment
         if message.covers_instances:
@@ -286,7 +291,7 @@ def workflow_run_reset_tasks(
     """Make the tasks that are not done ready for this run; a hot one adopts what lives."""
 
     def work(connection: Connection) -> ResetTasksResponse:
-        require_owner(connection, runs.run_workflow_id(connection, workflow_run_id), context.user)
+        _require_owner_of_run(connection, context, workflow_run_id)
         return resume.run_take_tasks(
             connection,
             workflow_run_id,

@@ -13,6 +13,7 @@ from jobmon.core import states
 from jobmon.core.exceptions import UsageError, WorkflowRunStateError
 from jobmon.core.instance_event import InstanceEvent
 from jobmon.core.states import (
+    SETTABLE_BY_HAND,
     TASK,
     TASK_INSTANCE_LIVE,
     TASK_INSTANCE_NOT_STARTED,
@@ -102,7 +103,7 @@ def tasks_update_by_hand(
         new_status = TaskStatus(message.new_status)
     except ValueError:
         new_status = TaskStatus.QUEUED
-    if new_status not in (TaskStatus.DONE, TaskStatus.REGISTERED):
+    if new_status not in SETTABLE_BY_HAND.values():
         raise UsageError(f"Tasks can be set to D (done) or G (registered), not to '{message.new_status}'.")
     status = workflow_lock(connection, workflow_id)
     require_owner(connection, workflow_id, user)
