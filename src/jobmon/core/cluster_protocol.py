@@ -5,19 +5,28 @@ A plugin is a module ``jobmon.plugins.<cluster type>`` (or one registered under 
 ``get_cluster_queue_class()``, ``get_cluster_distributor_class()`` and ``get_cluster_worker_node_class()``.
 
 There are two kinds of clusters. A *batch* cluster takes jobs (``submit_…``) whose commands are wrapped by the worker
-node; it is asked about them later. A cluster that *runs commands itself* (``capabilities.runs_commands``) lives inside the
+node; it is asked about them later. Plugins may implement the methods for single jobs, or override those for whole batches. A cluster that *runs commands itself* (``capabilities.runs_commands``) lives inside the
 controller: it is opened with a callback, is handed commands, and reports starts and ends of its own accord.
 """
 
 from __future__ import annotations
 
+import shlex
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from jobmon.core.exceptions import ClusterError
+from jobmon.core.batch_cluster import (
+    BatchJob,
+    ClusterDescription,
+    JobLook,
+    RemoteEnd,
+    RemoteUsage,
+)
+from jobmon.core.exceptions import ClusterError, RemoteExitInfoNotAvailable
 from jobmon.core.instance_event import InstanceEvent
+from jobmon.core.states import Cause, TaskInstanceEvent, TaskInstanceStatus
 
 
 class ClusterQueue(ABC):
@@ -208,6 +217,126 @@ class ClusterDistributor(ABC):
         """Submit a job array; the id of each step, from 0."""
         raise NotImplementedError  # callers submit one by one then
 
+    # -- batch clusters, a whole batch at a time; what is not overridden is made of the methods above ----
+    @property
+    def array_limit(self) -> int:
+        """Most steps of one batch."""
+        return 500
+
+    def room(self) -> int:
+        """How many more jobs the cluster takes from this user now. Asked before each submission; must be cheap.
+
+        Raises:
+            ClusterUnreachable: it cannot be asked.
+        """
+        return 10_000
+
+    def submit_batch(self, job: BatchJob) -> dict[int, str]:
+        """Submit a batch; the id of each step, from 0.
+
+        Raises:
+            ClusterBusy: limits allow no more jobs for the moment; nothing was submitted.
+            ClusterUnreachable: whether it was submitted is not known; see :meth:`find_batch`.
+            SubmissionError: the cluster will never take it, and says why.
+        """
+        resources = dict(job.requested_resources)
+        where = f" --batch_file {shlex.quote(str(job.batch_file))}"
+        command = self.build_worker_node_command(array_id=job.array_id, batch_number=job.batch_num) + where
+        try:
+            return self.submit_array_to_batch_distributor(command, job.name, resources, job.num_steps)
+        except NotImplementedError:
+            return {
+                step: self.submit_to_batch_distributor(
+                    self.build_worker_node_command(task_instance_id=task_instance_id) + where,
+                    job.name,
+                    resources,
+                )
+                for step, task_instance_id in enumerate(job.task_instance_ids)
+            }
+
+    def find_batch(self, name: str, num_steps: int) -> dict[int, str]:
+        """The id of each step of a batch that was perhaps submitted; empty when it surely was not.
+
+        Raises:
+            ClusterUnreachable: it cannot be told.
+        """
+        return {}
+
+    def look(self, distributor_ids: Sequence[str]) -> dict[str, JobLook]:
+        """Those of the jobs that wait or run; one query, whatever their number.
+
+        Raises:
+            ClusterUnreachable: the cluster did not answer in time, or with nonsense.
+        """
+        held = self.get_queueing_errors(distributor_ids)
+        listed = self.get_submitted_or_running(distributor_ids)
+        return {
+            distributor_id: JobLook(False, held.get(distributor_id, ""), distributor_id in held)
+            for distributor_id in distributor_ids
+            if distributor_id in listed or distributor_id in held
+        }
+
+    def ends(self, distributor_ids: Sequence[str]) -> dict[str, RemoteEnd]:
+        """How jobs ended that are not listed any more; those it cannot tell of (yet) are absent.
+
+        Raises:
+            ClusterUnreachable: the cluster did not answer in time, or with nonsense.
+        """
+        found = {}
+        for distributor_id in distributor_ids:
+            try:
+                letter, message = self.get_remote_exit_info(distributor_id)
+            except RemoteExitInfoNotAvailable:
+                continue
+            event, cause = _END_OF_LETTER.get(
+                TaskInstanceStatus(letter), (TaskInstanceEvent.LOSE, Cause.INFRASTRUCTURE)
+            )
+            found[distributor_id] = RemoteEnd(event, cause, message)
+        return found
+
+    def cancel(self, jobs: Mapping[str, str]) -> None:
+        """End jobs, in few calls; those that bear another name than the one given are somebody else's and are left alone.
+
+        Args:
+            jobs: name of the batch by distributor id.
+
+        Raises:
+            ClusterUnreachable: it cannot be told whether they were.
+        """
+        self.terminate_task_instances(list(jobs))
+
+    def throttle(self, limits: Mapping[str, int]) -> None:
+        """Change how many steps of submitted batches may run at once.
+
+        Args:
+            limits: by the distributor id of any step; 0 holds back all that has not started, -1 lifts the limit.
+        """
+
+    def describe_batch(self, job: BatchJob) -> str:
+        """What :meth:`submit_batch` would hand to the cluster, as text for people; talks to nobody."""
+        return self.build_worker_node_command(array_id=job.array_id, batch_number=job.batch_num)
+
+    def discover(self) -> ClusterDescription:
+        """Queues and limits, asked of the cluster.
+
+        Raises:
+            ClusterError: this kind of cluster cannot be asked.
+            ClusterUnreachable: it did not answer.
+        """
+        raise ClusterError(f"Clusters of the type of {self._cluster_name} do not describe their queues.")
+
+    def node_addresses(self) -> Sequence[str]:
+        """Addresses of some compute nodes, to find the network interface that leads to them; empty: not known."""
+        return ()
+
+    def usage(self, distributor_ids: Sequence[str]) -> dict[str, RemoteUsage]:
+        """What jobs that have ended used, by the cluster's accounting; those it does not know (yet) are absent.
+
+        Raises:
+            ClusterUnreachable: it did not answer.
+        """
+        return {}
+
     def build_worker_node_command(
         self,
         task_instance_id: int | None = None,
@@ -225,6 +354,16 @@ class ClusterDistributor(ABC):
             f"{self.worker_node_entry_point} {what} --cluster_name {self._cluster_name} "
             f"--expected_jobmon_version {__version__}"
         )
+
+
+_END_OF_LETTER: Mapping[TaskInstanceStatus, tuple[TaskInstanceEvent, Cause | None]] = {
+    TaskInstanceStatus.DONE: (TaskInstanceEvent.FINISH, None),
+    TaskInstanceStatus.ERROR: (TaskInstanceEvent.FAIL, Cause.CODE),
+    TaskInstanceStatus.ERROR_FATAL: (TaskInstanceEvent.FAIL, Cause.CODE),
+    TaskInstanceStatus.RESOURCE_ERROR: (TaskInstanceEvent.RESOURCE, Cause.RESOURCE),
+    TaskInstanceStatus.UNKNOWN_ERROR: (TaskInstanceEvent.LOSE, Cause.INFRASTRUCTURE),
+}
+"""What the state letters mean that ``get_remote_exit_info`` gives; others: nothing is known of the end."""
 
 
 class ClusterWorkerNode(ABC):

@@ -66,6 +66,13 @@ KEYS: tuple[Key, ...] = (
         ("idle_shutdown_seconds", 900, "The local server ends itself after so long without use; 0: never."),
         ("startup_timeout_seconds", 60, "How long a start of the local server may take."),
         ("allow_network_filesystem", False, "Use embedded.directory although it is on a network filesystem."),
+        (
+            "node_interface",
+            "auto",
+            "Where the local server listens for the compute nodes of a batch cluster while a workflow runs there: auto "
+            "(the interface that routes to them), an address or host name of this machine, or none (their reports "
+            "come through distributor.shared_directory).",
+        ),
     ),
     *_keys(
         "db",
@@ -80,23 +87,47 @@ KEYS: tuple[Key, ...] = (
     *_keys(
         "heartbeat",
         ("workflow_run_interval", 30, "Seconds between two signs of life of a controller."),
-        ("task_instance_interval", 90, "Seconds between two signs of life of a remote task.", "idle"),
+        ("task_instance_interval", 90, "Seconds between two signs of life of a remote task."),
         ("report_by_buffer", 3.1, "Intervals without a sign of life after which something counts as lost."),
         ("graceful_termination_retry_count", 3, "Heartbeats retried before a worker gives up.", "idle"),
         ("graceful_termination_retry_heartbeat", True, "Whether such heartbeats are retried.", "idle"),
     ),
     *_keys(
         "distributor",
-        ("poll_interval", 10, "Seconds between two looks at a remote cluster.", "idle"),
+        ("poll_interval", 10, "Seconds between two looks at a batch cluster while news are expected of it."),
+        (
+            "steady_poll_interval",
+            30,
+            "The same while tasks just wait and run; never shorter than poll_interval.",
+        ),
         ("worker_node_entry_point", "", "Path of worker_node_entry_point on the compute nodes."),
+        (
+            "shared_directory",
+            "~/.jobmon/shared",
+            "Directory the compute nodes of batch clusters share with this machine: logs of tasks that name none, "
+            "what the wrappers read, and what they leave when the server is away.",
+        ),
+        ("exclude_bad_nodes", True, "Whether jobs avoid nodes that failed lately."),
     ),
     *_keys(
         "worker_node",
         ("command_interrupt_timeout", 10, "Seconds a command has to end after it was asked to."),
+        (
+            "start_wait_seconds",
+            10,
+            "Seconds a remote task tries to reach the server before it starts without having told.",
+        ),
+        (
+            "report_wait_seconds",
+            60,
+            "Seconds a remote task that has ended tries to tell the server before it leaves its word in the shared "
+            "directory.",
+        ),
     ),
     *_keys(
         "task",
         ("max_infrastructure_losses", 10, "Attempts a task may lose through no fault of its own."),
+        ("bad_node_seconds", 3600, "Seconds the server remembers that a node of a cluster failed."),
         ("log_directory", "", "Default directory of tasks' logs; empty: logs/ in embedded.directory."),
     ),
     *_keys(

@@ -181,6 +181,14 @@ class SubmissionError(ClusterError):
     """The cluster did not accept the job."""
 
 
+class ClusterUnreachable(ClusterError):
+    """The cluster did not answer, or what it said could not be understood: nothing is known, nothing has failed."""
+
+
+class ClusterBusy(ClusterError):
+    """The cluster takes no more jobs for the moment (limits on submitted jobs); try again later."""
+
+
 class TransitionError(JobmonError):
     """An event arrived that its state does not allow."""
 

@@ -26,6 +26,7 @@ class InstanceEvent(Struct, omit_defaults=True):
         cpu: CPU seconds, user and system.
         io: bytes read and written to block devices.
         next_report_increment: seconds until the next sign of life is due.
+        blames_node: the node is at fault and had better be avoided for a while.
     """
 
     task_instance_id: int
@@ -45,3 +46,4 @@ class InstanceEvent(Struct, omit_defaults=True):
     cpu: float | None = None
     io: int | None = None
     next_report_increment: float = 0
+    blames_node: bool = False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from jobmon.core.instance_event import InstanceEvent
 from jobmon.core.process_identity import ProcessIdentity
@@ -88,12 +88,37 @@ class BatchRequest(Struct):
         batch_num: unique within the array; the same batch sent twice is created once.
         task_resources_id: what they ask for.
         task_ids: the tasks; the position is the array step id.
+        name: of the job on a batch cluster; empty where the controller runs the commands itself.
+        notes: why tasks ask for something else than last time, by task id.
     """
 
     array_id: int
     batch_num: int
     task_resources_id: int
     task_ids: list[int]
+    name: str = ""
+    notes: dict[int, str] = {}
+
+
+class ClusterCondition(Struct):
+    """What a controller has to say of a cluster.
+
+    Attributes:
+        cluster_name: the cluster.
+        since: when it began, in seconds since 1970.
+        text: a sentence: "Cluster slurm is unreachable since …".
+    """
+
+    cluster_name: str
+    since: float
+    text: str
+
+
+class QueueReason(Struct):
+    """Why attempts wait in the queue of a batch cluster; an empty text: nothing holds them any more."""
+
+    task_instance_ids: list[int]
+    text: str
 
 
 class SyncRequest(Struct):
@@ -104,11 +129,15 @@ class SyncRequest(Struct):
         batches: what to create after that.
         requires_done: tasks whose success is among the events and on which the batches count; unless all of them
             are done then, no batch is created.
+        conditions: all there is to say of clusters now; null: what it was.
+        queue_reasons: of attempts for which it has changed.
     """
 
     events: list[InstanceEvent] = []
     batches: list[BatchRequest] = []
     requires_done: list[int] = []
+    conditions: list[ClusterCondition] | None = None
+    queue_reasons: list[QueueReason] = []
 
 
 class BatchResponse(Struct):
@@ -159,6 +188,20 @@ class SyncResponse(Struct):
     is_draining: bool = False
 
 
+class InstanceChanges(Struct):
+    """New states of attempts, columnar.
+
+    Attributes:
+        task_instance_ids: the attempts.
+        statuses: their status letters, one character each.
+        maxrss: peak memory in bytes of those that lacked resources, where it is known.
+    """
+
+    task_instance_ids: list[int] = []
+    statuses: str = ""
+    maxrss: dict[int, int] = {}
+
+
 class FeedResponse(Struct):
     """Events of a run after a cursor.
 
@@ -170,6 +213,7 @@ class FeedResponse(Struct):
         tasks: tasks that changed, each once, in its latest state.
         kill: attempts ordered to end (KILL_SELF).
         is_draining: the run was ordered to start nothing more.
+        instances: attempts that changed, each once, in their latest state.
     """
 
     cursor: int
@@ -179,6 +223,7 @@ class FeedResponse(Struct):
     tasks: TaskChanges
     kill: list[int]
     is_draining: bool = False
+    instances: InstanceChanges = field(default_factory=InstanceChanges)
 
 
 class SerializeSwarmTask(Struct):
@@ -244,7 +289,12 @@ class WorkflowMetadataResponse(Struct):
 
 
 class LiveInstance(Struct):
-    """An attempt that may still exist on a cluster."""
+    """An attempt that may still exist on a cluster.
+
+    Attributes:
+        job_name: name of its batch on a batch cluster; empty where a controller ran it itself.
+        batch_size: steps of that batch.
+    """
 
     task_instance_id: int
     task_id: int
@@ -255,6 +305,38 @@ class LiveInstance(Struct):
     nodename: str
     process_group_id: int
     run_key: str
+    array_id: int = 0
+    batch_num: int = 0
+    array_step_id: int = 0
+    task_resources_id: int = 0
+    job_name: str = ""
+    batch_size: int = 0
+
+
+class LiveAttemptsResponse(Struct):
+    """The attempts of a run that live: what a controller that took them over has to know."""
+
+    attempts: list[LiveInstance]
+
+
+class BadNode(Struct):
+    """A node of a cluster that failed lately.
+
+    Attributes:
+        nodename: the node.
+        reason: what happened there.
+        expires_in_seconds: when it is forgiven.
+    """
+
+    nodename: str
+    reason: str
+    expires_in_seconds: float
+
+
+class BadNodesResponse(Struct):
+    """Nodes of a cluster to be avoided, the latest first; seen by anybody's workflows."""
+
+    nodes: list[BadNode]
 
 
 class SetResumeRequest(Struct):
