@@ -11,10 +11,11 @@ from jobmon.core.cluster import Cluster, ClusterResponse, QueueResponse
 from jobmon.core.constants import TaskResourcesType
 from jobmon.core.exceptions import CallableReturnedInvalidObject
 from jobmon.core.states import TaskStatus
+from jobmon.distributor.attempts import Room
 from jobmon.serializers.define import TaskResourcesItem
 from jobmon.serializers.swarm import SerializeSwarmTask, TaskChanges, TaskResourcesRow
 from jobmon.swarm.resources import ResourceRequests, TaskHooks
-from jobmon.swarm.state import SwarmState
+from jobmon.swarm.state import Batch, SwarmState
 
 FIRST_ROW = 7
 
@@ -78,6 +79,9 @@ class Swarm:
     def tell(self, status: TaskStatus, num_attempts: list[int], *task_ids: int) -> None:
         self.state.apply(TaskChanges(list(task_ids), status.value * len(task_ids), num_attempts))
 
+    def take(self, slots: int) -> list[Batch]:
+        return list(self.state.take_batches({"c": Room(slots, 10**6)}, lambda _: "c"))
+
     def asks(self, task_id: int) -> tuple[str, dict[str, Any]]:
         row = self.requests.rows[self.state.task_resources_ids[task_id - 1]]
         return row.type, row.requested_resources
@@ -92,9 +96,7 @@ def test_many_tasks_are_one_request_and_their_row_stays() -> None:
     assert swarm.asks(1) == swarm.asks(998) == ("A", {"memory": 2})
     assert swarm.asks(999) == ("V", {"memory": 1})
     assert swarm.requests.rows[FIRST_ROW].requested_resources == {"memory": 1}
-    batches = {
-        batch.task_resources_id: len(batch.task_ids) for batch in swarm.state.take_batches(10**6, 10**6)
-    }
+    batches = {batch.task_resources_id: len(batch.task_ids) for batch in swarm.take(10**6)}
     assert batches == {FIRST_ROW: 2, 100: 998}
 
 
@@ -164,7 +166,7 @@ def test_a_lack_counts_once_however_often_it_is_told() -> None:
         swarm.tell(adjusting, [1], 1)
         swarm.settle()
     assert swarm.asks(1) == ("A", {"memory": 2})
-    assert len(list(swarm.state.take_batches(1))) == 1
+    assert len(swarm.take(1)) == 1
     swarm.state.put_back([1])
     swarm.tell(adjusting, [1], 1)
     swarm.settle()

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobmon.core.states import TASK_ACTIVE, TaskStatus
+from jobmon.distributor.attempts import Room
 from jobmon.serializers.swarm import SerializeSwarmTask, TaskChanges
 from jobmon.swarm.state import Batch, SwarmState
 
@@ -61,9 +62,14 @@ def make(
     return SwarmState(pages(), limit, array_limits or dict.fromkeys(arrays, NO_LIMIT))
 
 
+def batches(state: SwarmState, slots: int = NO_LIMIT, max_batch: int = 500) -> list[Batch]:
+    """What is taken now for the one cluster there is."""
+    return list(state.take_batches({"c": Room(slots, max_batch)}, lambda _: "c"))
+
+
 def take(state: SwarmState, room: int = NO_LIMIT) -> list[int]:
     """Positions of the tasks that are taken now, in order."""
-    return [task_id - FIRST_ID for batch in state.take_batches(room) for task_id in batch.task_ids]
+    return [task_id - FIRST_ID for batch in batches(state, room) for task_id in batch.task_ids]
 
 
 def tell(state: SwarmState, position: int, status: TaskStatus, attempts: int = 1) -> None:
@@ -141,7 +147,7 @@ def test_batches_are_of_one_array_and_one_request() -> None:
     """And not larger than asked for."""
     state = make([[]] * 4, arrays=[1, 2, 1, 2])
     state.set_resources(FIRST_ID + 2, 8)
-    assert list(state.take_batches(NO_LIMIT, 1)) == [
+    assert batches(state, NO_LIMIT, 1) == [
         Batch(1, 7, [100]),
         Batch(2, 7, [101]),
         Batch(2, 7, [103]),
@@ -326,3 +332,42 @@ def test_memory_is_linear_in_tasks_and_edges(layers: int) -> None:
     current, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert current < 400 * len(state) + 12 * edges + 20_000
+
+
+def throttling(
+    state: SwarmState, slots: int = NO_LIMIT, held: Mapping[int, int] | None = None
+) -> list[Batch]:
+    """What is taken now for one cluster that can hold back a part of a batch."""
+    return list(state.take_batches({"c": Room(slots, NO_LIMIT, True)}, lambda _: "c", held))
+
+
+def test_a_cluster_that_throttles_gets_all_that_is_ready_at_once() -> None:
+    """One batch with the limit as the number that may run at once, and nothing more of that array until there is room."""
+    state = make([[]] * 10, array_limits={1: 3})
+    (batch,) = throttling(state)
+    assert (len(batch.task_ids), batch.max_running) == (10, 3)
+    state.apply(TaskChanges([FIRST_ID], G, [1]))
+    assert throttling(state, held={1: 6}) == []  # three of the nine that are left may run
+
+
+def test_what_a_cluster_holds_back_uses_no_room_of_the_workflow() -> None:
+    """Another array gets what the throttled one leaves of the workflow's limit."""
+    state = make([[]] * 10, limit=4, arrays=[1] * 8 + [2] * 2, array_limits={1: 3, 2: 5})
+    first, second = throttling(state)
+    assert (len(first.task_ids), first.max_running) == (8, 3)
+    assert (len(second.task_ids), second.max_running) == (2, 1)
+
+
+def test_a_limit_of_nothing_holds_back_everything() -> None:
+    """A paused workflow hands nothing over, not even throttled."""
+    assert throttling(make([[]] * 3, limit=0)) == []
+
+
+def test_each_cluster_takes_what_it_has_room_for() -> None:
+    """Tasks of a full cluster wait; those of the other go."""
+    state = make([[]] * 4, arrays=[1, 1, 2, 2])
+    for task_id in (FIRST_ID, FIRST_ID + 1):
+        state.set_resources(task_id, 8)
+    rooms = {"full": Room(0, 500), "free": Room(9, 500)}
+    taken = list(state.take_batches(rooms, {7: "free", 8: "full"}.__getitem__))
+    assert [batch.array_id for batch in taken] == [2]

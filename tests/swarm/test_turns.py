@@ -53,6 +53,6 @@ def test_what_the_feed_tells_is_not_undone_by_an_older_look(is_told: bool) -> No
     if is_told:
         server.meanwhile = tell
     resources = ResourceRequests(server, TaskHooks(), pytest.fail)  # type: ignore[arg-type]
-    turns = Turns(server, RunOptions(), situation, state, resources, {}, 1, 0.0, 1.0)  # type: ignore[arg-type]
+    turns = Turns(server, RunOptions(), situation, state, resources, {}, {}, 1, 0.0)  # type: ignore[arg-type]
     asyncio.run(turns._reconcile(Direct()))  # type: ignore[arg-type]
     assert state.status_of(0) is (TaskStatus.DONE if is_told else TaskStatus.ERROR_FATAL)

@@ -229,8 +229,44 @@ def scale_resources(resources: Mapping[str, Any], scales: Mapping[str, Scale]) -
     )
 
 
+PEAK_MARGIN = 1.1
+"""Memory asked for after an attempt that lacked it is at least so many times its measured peak."""
+
+
+def memory_for_peak(peak: int) -> dict[str, float]:
+    """The least that is to be asked for after an attempt that lacked resources used ``peak`` bytes; 0: not measured."""
+    mebibytes = math.ceil(peak * PEAK_MARGIN / BYTES_OF_UNIT["M"])
+    return {"memory": bytes_to_gib(mebibytes * BYTES_OF_UNIT["M"])} if peak else {}
+
+
+def describe_adjustment(
+    before: Mapping[str, Any], queue_before: str, after: Mapping[str, Any], queue_after: str, peak: int
+) -> str:
+    """How a request differs from the last one, as a sentence for the history."""
+    changes = []
+    if before.get("memory") != after.get("memory"):
+        was = f" after {describe_memory(before['memory'])}" if before.get("memory") is not None else ""
+        measured = f" (peak measured: {describe_memory(bytes_to_gib(peak))})" if peak else ""
+        changes.append(f"{describe_memory(after['memory'])} of memory{was}{measured}")
+    if before.get("runtime") != after.get("runtime"):
+        changes.append(f"a run time of {after['runtime']} s after {before.get('runtime')} s")
+    changes += [
+        f"{name}={after[name]} after {before.get(name)}"
+        for name in sorted(set(after) - {"memory", "runtime"})
+        if before.get(name) != after[name]
+    ]
+    if queue_before != queue_after:
+        changes.append(f"queue {queue_after} after {queue_before}")
+    if not changes:
+        return "It asks for the same again: the queue allows no more."
+    return f"It asks for {', '.join(changes)}."
+
+
 def adjust_resources(
-    resources: Mapping[str, Any], scales: Mapping[str, Scale], queues: Sequence[ClusterQueue]
+    resources: Mapping[str, Any],
+    scales: Mapping[str, Scale],
+    queues: Sequence[ClusterQueue],
+    at_least: Mapping[str, float] | None = None,
 ) -> tuple[dict[str, Any], ClusterQueue]:
     """The resources after a resource error, and the queue that takes them.
 
@@ -238,6 +274,7 @@ def adjust_resources(
         resources: what was asked for.
         scales: how it grows.
         queues: the present queue, then those to try next.
+        at_least: least amounts, of resources that grow by a fraction; what a script says otherwise is its own word.
 
     Returns:
         The scaled resources and the first queue that takes them as they are; when none does, the resources
@@ -247,6 +284,9 @@ def adjust_resources(
         ValueError: a scale gave something that is not a number.
     """
     scaled = scale_resources(resources, scales)
+    for name, amount in (at_least or {}).items():
+        if isinstance(scales.get(name), int | float) and scaled.get(name) is not None:
+            scaled[name] = max(scaled[name], amount)
     for queue in queues:
         if queue.validate_resources(strict=True, **scaled)[0]:
             return queue.coerce_resources(**scaled), queue

@@ -15,13 +15,15 @@ from jobmon.core.cluster_protocol import (
     attempt_mark,
 )
 from jobmon.core.instance_event import InstanceEvent
-from jobmon.core.states import TaskInstanceEvent
-from jobmon.serializers.swarm import BatchResponse
+from jobmon.distributor.attempts import ENDS, News, Room
+from jobmon.distributor.watch import NEVER
+from jobmon.serializers.swarm import BatchResponse, InstanceChanges, LiveInstance
 
-LOCAL_ENDS = frozenset(set(TaskInstanceEvent) - {TaskInstanceEvent.START, TaskInstanceEvent.HEARTBEAT})
 LOOK_AHEAD_SECONDS = 0.4
 MAX_LOOK_AHEAD = 500
 MEASURE_SECONDS = 0.01
+MAX_BATCH = 500
+SHUTDOWN_MARGIN_SECONDS = 10.0
 
 
 class LocalAttempts:
@@ -34,6 +36,7 @@ class LocalAttempts:
         run_key: key of that run.
         log_directory: where logs go when a task does not say.
         working_dir: where commands run when a task does not say; empty: where the controller runs.
+        interrupt_seconds: how long a command has to end after it was asked to.
     """
 
     def __init__(
@@ -44,8 +47,10 @@ class LocalAttempts:
         run_key: str,
         log_directory: Path,
         working_dir: str,
+        interrupt_seconds: float,
     ) -> None:
         self.plugin = plugin
+        self._interrupt_seconds = interrupt_seconds
         self.workflow_id, self.workflow_run_id, self.run_key = workflow_id, workflow_run_id, run_key
         self.log_directory, self.working_dir = log_directory, working_dir
         self.live: set[int] = set()
@@ -56,16 +61,56 @@ class LocalAttempts:
         """Get the cluster ready; every event of its attempts goes to ``report``."""
         self.plugin.open(report)
 
-    def room(self) -> int:
-        """How many more attempts the cluster wants: its free slots, and as much ahead as it will need soon."""
-        return self.plugin.slots + min(MAX_LOOK_AHEAD, int(self._rate * LOOK_AHEAD_SECONDS)) - len(self.live)
+    def close(self) -> None:
+        """End all of them, with their descendants."""
+        self.plugin.stop()
+
+    @property
+    def outlives_controller(self) -> bool:
+        """They end with it."""
+        return False
+
+    @property
+    def end_seconds(self) -> float:
+        """How long they may take to end after they were ordered to."""
+        return self._interrupt_seconds + SHUTDOWN_MARGIN_SECONDS
+
+    @property
+    def is_submitting(self) -> bool:
+        """They are here already."""
+        return False
+
+    @property
+    def opens_at(self) -> float:
+        """An end of an attempt tells."""
+        return NEVER
+
+    def room(self) -> Room:
+        """The free slots of the cluster, and as much ahead as it will need soon."""
+        ahead = min(MAX_LOOK_AHEAD, int(self._rate * LOOK_AHEAD_SECONDS))
+        return Room(max(0, self.plugin.slots + ahead - len(self.live)), MAX_BATCH)
 
     @property
     def is_hungry(self) -> bool:
         """Whether slots stand empty, or will in a moment."""
         return len(self.live) <= 2 * self.plugin.slots
 
-    def run(self, batch: BatchResponse, requested_resources: Mapping[str, Any]) -> None:
+    def held(self) -> Mapping[int, int]:
+        """None: what may not run yet is not handed over."""
+        return {}
+
+    def job_name(self, array_name: str, batch_num: int) -> str:
+        """None: there are no jobs."""
+        return ""
+
+    def run(
+        self,
+        batch: BatchResponse,
+        requested_resources: Mapping[str, Any],
+        *,
+        name: str = "",
+        max_running: int = 0,
+    ) -> None:
         """Hand the attempts of a batch to the cluster."""
         resources = dict(requested_resources)
         for stream in ("stdout", "stderr"):
@@ -95,7 +140,7 @@ class LocalAttempts:
 
     def note(self, events: Sequence[InstanceEvent], now: float) -> None:
         """Take note of events the cluster reported at ``now`` (seconds, monotonic); learns how fast it works."""
-        ended = [event.task_instance_id for event in events if event.event in LOCAL_ENDS]
+        ended = [event.task_instance_id for event in events if event.event in ENDS]
         self.live.difference_update(ended)
         self._num_ended += len(ended)
         seconds = now - self._measured_at
@@ -103,6 +148,26 @@ class LocalAttempts:
             weight = min(1.0, seconds / LOOK_AHEAD_SECONDS)
             self._rate += weight * (self._num_ended / seconds - self._rate)
             self._num_ended, self._measured_at = 0, now
+
+    def adopt(self, attempts: Sequence[LiveInstance]) -> None:
+        """None can be: they ended with their controller."""
+
+    def note_acknowledged(self, events: Sequence[InstanceEvent]) -> None:
+        """Nothing is kept for that."""
+
+    def note_changes(self, changes: InstanceChanges) -> None:
+        """Nobody else tells of these attempts."""
+
+    def note_limits(self, workflow_limit: int, array_limits: Mapping[int, int]) -> None:
+        """What runs, runs."""
+
+    def take_news(self) -> News | None:
+        """A cluster on this machine has none."""
+        return None
+
+    def leave_all(self) -> None:
+        """They cannot be left alone: all end."""
+        self.terminate_all()
 
     def terminate(self, task_instance_ids: Sequence[int]) -> None:
         """End attempts, those that are live here."""

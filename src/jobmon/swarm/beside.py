@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from jobmon.core.exceptions import DistributorNotAlive, JobmonError
-from jobmon.distributor.local import LocalAttempts
+from jobmon.distributor.attempts import ClusterAttempts
 from jobmon.serializers.swarm import FeedResponse
 from jobmon.swarm.channel import Channel
 from jobmon.swarm.gateway import Gateway
@@ -18,6 +18,7 @@ from jobmon.swarm.state import SwarmState
 
 FEED_SECONDS = 20.0
 FEED_PAUSE_SECONDS = 1.0
+FEED_GATHER_SECONDS = 0.05
 PROGRESS_SECONDS = 0.2
 HOST_SECONDS = 1.0
 
@@ -30,7 +31,7 @@ class Beside:
         options: limits and intervals.
         situation: what is known of the run.
         state: the tasks.
-        local: the attempts that live here, by cluster.
+        clusters: the attempts on each cluster.
         started_at: when the run began (monotonic).
         on_progress: called a few times a second.
         is_host_alive: asked now and then; when it says no, the run ends.
@@ -42,13 +43,13 @@ class Beside:
         options: RunOptions,
         situation: Situation,
         state: SwarmState,
-        local: Mapping[str, LocalAttempts],
+        clusters: Mapping[str, ClusterAttempts],
         started_at: float,
         on_progress: Callable[[Progress], None] | None,
         is_host_alive: Callable[[], bool] | None,
     ) -> None:
         self._gateway, self._options = gateway, options
-        self._situation, self._state, self._local = situation, state, local
+        self._situation, self._state, self._clusters = situation, state, clusters
         self._started_at = started_at
         self._on_progress, self._is_host_alive = on_progress, is_host_alive
 
@@ -98,7 +99,11 @@ class Beside:
     async def _listen(self, channel: Channel) -> None:
         """Take what others change, as soon as it is committed."""
         situation = self._situation
+        asked_at = 0.0
         while True:
+            # one answer may tell of many: a burst of news is not asked for one by one
+            await asyncio.sleep(max(0.0, asked_at + FEED_GATHER_SECONDS - time.monotonic()))
+            asked_at = time.monotonic()
             cursor, status = situation.cursor, situation.status
             try:
                 news = await channel.call(lambda c=cursor, s=status: self._gateway.feed(c, s, FEED_SECONDS))  # type: ignore[misc]
@@ -116,8 +121,12 @@ class Beside:
         self._state.max_concurrently_running = news.max_concurrently_running
         self._state.array_limits.update(news.array_limits)
         self._state.apply(news.tasks)
-        for local in self._local.values():
-            local.terminate(news.kill)
+        for task_instance_id, maxrss in news.instances.maxrss.items():
+            self._situation.note_peak(task_instance_id, maxrss)
+        for cluster in self._clusters.values():
+            cluster.terminate(news.kill)
+            cluster.note_changes(news.instances)
+            cluster.note_limits(news.max_concurrently_running, news.array_limits)
         self._situation.obey(news.run_status, news.is_draining)
         self._situation.rouse()
 
@@ -141,5 +150,6 @@ class Beside:
                 counts.pending,
                 elapsed,
                 self._situation.status.value,
+                " ".join(condition.text for condition in self._situation.conditions.values()),
             )
         )

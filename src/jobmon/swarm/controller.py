@@ -18,19 +18,21 @@ import asyncio
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
 
 from jobmon.core.cluster import Cluster
 from jobmon.core.configuration import JobmonConfig
-from jobmon.core.exceptions import ClusterError, JobmonError, WorkflowRunStateError
+from jobmon.core.exceptions import JobmonError, WorkflowRunStateError
 from jobmon.core.local_server import LocalServerFiles
 from jobmon.core.requester import Requester, current_user
 from jobmon.core.states import TaskStatus, WorkflowRunEvent, WorkflowRunStatus
+from jobmon.distributor.attempts import ClusterAttempts
 from jobmon.distributor.local import LocalAttempts
-from jobmon.serializers.swarm import TaskResourcesRow, WorkflowMetadataResponse
+from jobmon.serializers.swarm import LiveInstance, TaskResourcesRow, WorkflowMetadataResponse
+from jobmon.swarm.batch_clusters import batch_attempts
 from jobmon.swarm.beside import Beside
 from jobmon.swarm.channel import Channel
 from jobmon.swarm.gateway import Gateway
@@ -81,7 +83,7 @@ class Controller:
         self._gateway = Gateway(requester, workflow_id)
         self._resources = ResourceRequests(self._gateway, hooks or TaskHooks(), self._cluster)
         self._clusters: dict[str, Cluster] = {}
-        self._local: dict[str, LocalAttempts] = {}
+        self._attempts: dict[str, ClusterAttempts] = {}
         self._is_host_alive = is_host_alive
         self._run_key = uuid.uuid4().hex
         self._situation = Situation()
@@ -211,19 +213,10 @@ class Controller:
         state = SwarmState(gateway.tasks(), metadata.max_concurrently_running, limits)
         self._state = state
         for name in {row.cluster_name for row in metadata.task_resources}:
-            plugin = self._cluster(name).get_distributor()
-            if not plugin.capabilities.runs_commands:
-                raise ClusterError(
-                    f"Cluster {name} takes jobs of a batch system; this Jobmon cannot drive it yet."
-                )
-            self._local[name] = LocalAttempts(
-                plugin,
-                self.workflow_id,
-                self.workflow_run_id,
-                self._run_key,
-                log_directory(self._config, self.workflow_id),
-                metadata.working_dir,
-            )
+            self._attempts[name] = self._attempts_on(self._cluster(name), metadata)
+        self._adopt(gateway.live_attempts() if self._options.adopt else [])
+        for attempts in self._attempts.values():
+            attempts.note_limits(metadata.max_concurrently_running, limits)
         answer = gateway.run_events(
             [
                 WorkflowRunEvent.BIND,
@@ -234,6 +227,26 @@ class Controller:
         )
         self._situation.obey(answer.status, answer.is_draining)
         return _Prepared(metadata, state, {row.id: row for row in metadata.task_resources})
+
+    def _attempts_on(self, cluster: Cluster, workflow: WorkflowMetadataResponse) -> ClusterAttempts:
+        plugin = cluster.get_distributor()
+        if not plugin.capabilities.runs_commands:
+            return batch_attempts(plugin, self._gateway, self._run_key, workflow, self._config)
+        return LocalAttempts(
+            plugin,
+            self.workflow_id,
+            self.workflow_run_id,
+            self._run_key,
+            log_directory(self._config, self.workflow_id),
+            workflow.working_dir,
+            self._config.get_float("worker_node", "command_interrupt_timeout"),
+        )
+
+    def _adopt(self, live: Sequence[LiveInstance]) -> None:
+        """Take over what an earlier controller left on the clusters."""
+        self._situation.task_ids.update({each.task_instance_id: each.task_id for each in live})
+        for name, attempts in self._attempts.items():
+            attempts.adopt([each for each in live if each.cluster_name == name])
 
     # -- the thread -------------------------------------------------------------------------------------
     def _work(self, prepared: _Prepared) -> None:
@@ -256,17 +269,17 @@ class Controller:
             situation,
             prepared.state,
             self._resources,
-            self._local,
+            self._attempts,
+            {each.id: each.name for each in prepared.metadata.arrays},
             self._next_batch_num,
             self._started_at,
-            self._config.get_float("worker_node", "command_interrupt_timeout"),
         )
         beside = Beside(
             self._gateway,
             self._options,
             situation,
             prepared.state,
-            self._local,
+            self._attempts,
             self._started_at,
             self._on_progress,
             self._is_host_alive,
@@ -278,8 +291,8 @@ class Controller:
         finally:
             for task in tasks:
                 task.cancel()
-            for local in self._local.values():
-                local.plugin.stop()
+            for attempts in self._attempts.values():
+                attempts.close()
             for channel in (sync, *channels):
                 channel.close()
             beside.publish()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from urllib.parse import quote
 
 from jobmon.core import __version__
 from jobmon.core.exceptions import InvalidResourceScale
@@ -12,8 +13,12 @@ from jobmon.core.resources import scales_from_json
 from jobmon.core.states import WorkflowRunEvent
 from jobmon.serializers.define import TaskResourcesItem, TaskResourcesRequest, TaskResourcesResponse
 from jobmon.serializers.swarm import (
+    BadNode,
+    BadNodesResponse,
     FeedResponse,
     HeartbeatRequest,
+    LiveAttemptsResponse,
+    LiveInstance,
     ResetTasksRequest,
     ResetTasksResponse,
     RunEventsRequest,
@@ -109,6 +114,16 @@ class Gateway:
             )
             yield page
             after = page.next_task_id
+
+    def live_attempts(self) -> list[LiveInstance]:
+        """The attempts of the run that live: those it took over."""
+        path = f"{self._run}/live_attempts"
+        return self.requester.send("GET", path, None, LiveAttemptsResponse).attempts
+
+    def bad_nodes(self, cluster_name: str) -> list[BadNode]:
+        """Nodes of a cluster that failed lately."""
+        path = f"/swarm/cluster/{quote(cluster_name, safe='')}/bad_nodes"
+        return self.requester.send("GET", path, None, BadNodesResponse).nodes
 
     def run_events(self, events: Sequence[WorkflowRunEvent]) -> RunStateResponse:
         """Tell what happened to the run."""

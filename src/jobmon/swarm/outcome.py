@@ -43,6 +43,7 @@ class Progress(NamedTuple):
         pending: tasks that wait.
         elapsed_seconds: since the run began.
         status: status letter of the run.
+        notice: what is the matter with clusters; empty where nothing is.
     """
 
     total: int
@@ -52,6 +53,7 @@ class Progress(NamedTuple):
     pending: int
     elapsed_seconds: float
     status: str
+    notice: str = ""
 
 
 @dataclass(frozen=True)

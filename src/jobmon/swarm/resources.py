@@ -12,7 +12,13 @@ from jobmon.core.cluster import Cluster
 from jobmon.core.cluster_protocol import ClusterQueue
 from jobmon.core.constants import TaskResourcesType
 from jobmon.core.exceptions import CallableReturnedInvalidObject
-from jobmon.core.resources import adjust_resources, canonical_resources, scales_from_json
+from jobmon.core.resources import (
+    adjust_resources,
+    canonical_resources,
+    describe_adjustment,
+    memory_for_peak,
+    scales_from_json,
+)
 from jobmon.core.states import TaskStatus
 from jobmon.serializers.define import TaskResourcesItem
 from jobmon.serializers.swarm import TaskResourcesRow
@@ -65,6 +71,7 @@ class ResourceRequests:
     def __init__(self, store: ResourceStore, hooks: TaskHooks, cluster: Callable[[str], Cluster]) -> None:
         self._store, self._hooks, self._cluster = store, hooks, cluster
         self.rows: dict[int, TaskResourcesRow] = {}
+        self._notes: dict[int, str] = {}
         self._to_increase: set[int] = set()
         self._scales: dict[int, Mapping[str, Any]] = {}
 
@@ -95,11 +102,20 @@ class ResourceRequests:
         self._to_increase.clear()
         return Due(sorted(larger), sorted(ready))
 
-    def decide(self, state: SwarmState, due: Due) -> dict[int, int]:
+    def take_notes(self, task_ids: Iterable[int]) -> dict[int, str]:
+        """Why these tasks ask for something else than last time, in words, once."""
+        return {task_id: self._notes.pop(task_id) for task_id in task_ids if task_id in self._notes}
+
+    def decide(self, state: SwarmState, due: Due, peaks: Mapping[int, int] | None = None) -> dict[int, int]:
         """The row of resources that the next attempt of each task asks for. Blocking: runs code of the script.
 
         A callable is not asked again after a resource error: what it gave is what was not enough. The state is only
         read: what was decided is set by its owner.
+
+        Args:
+            state: the tasks.
+            due: those to decide about.
+            peaks: most memory (bytes) that attempts of a task used which lacked resources, where it was measured.
 
         Raises:
             CallableReturnedInvalidObject: a callable returned something else than a dictionary.
@@ -107,7 +123,9 @@ class ResourceRequests:
         """
         asking = [i for i in due.ready if self._row_of(state, i).type != TaskResourcesType.ADJUSTED]
         wanted = {task_id: self._from_callable(state, task_id) for task_id in asking}
-        wanted |= {task_id: self._adjusted(state, task_id) for task_id in due.larger}
+        wanted |= {
+            task_id: self._adjusted(state, task_id, (peaks or {}).get(task_id, 0)) for task_id in due.larger
+        }
         return self._register(wanted)
 
     def _row_of(self, state: SwarmState, task_id: int) -> TaskResourcesRow:
@@ -128,7 +146,7 @@ class ResourceRequests:
             coerced = queue.coerce_resources(**canonical_resources(merged))
         return _Wanted(row.cluster_name, queue, coerced, TaskResourcesType.VALIDATED)
 
-    def _adjusted(self, state: SwarmState, task_id: int) -> _Wanted:
+    def _adjusted(self, state: SwarmState, task_id: int, peak: int) -> _Wanted:
         row = self._row_of(state, task_id)
         scales_text, fallback_queues = state.scaling_of(task_id)
         if task_id not in self._scales:  # iterators go on from attempt to attempt: each task has its own
@@ -140,7 +158,12 @@ class ResourceRequests:
         cluster = self._cluster(row.cluster_name)
         queues = [cluster.get_queue(name) for name in (row.queue_name, *fallback_queues)]
         with _noting(f"It came of the resource_scales of task {task_id}."):
-            resources, queue = adjust_resources(row.requested_resources, self._scales[task_id], queues)
+            resources, queue = adjust_resources(
+                row.requested_resources, self._scales[task_id], queues, at_least=memory_for_peak(peak)
+            )
+        self._notes[task_id] = describe_adjustment(
+            row.requested_resources, row.queue_name, resources, queue.queue_name, peak
+        )
         return _Wanted(row.cluster_name, queue, resources, TaskResourcesType.ADJUSTED)
 
     def _register(self, wanted: Mapping[int, _Wanted]) -> dict[int, int]:

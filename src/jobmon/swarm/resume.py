@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import defaultdict
 from collections.abc import Sequence
 
 from jobmon.core.cluster import Cluster
 from jobmon.core.cluster_protocol import ClusterDistributor, Leftover, attempt_mark
-from jobmon.core.exceptions import WorkflowNotResumable
+from jobmon.core.configuration import JobmonConfig
+from jobmon.core.exceptions import ClusterUnreachable, WorkflowNotResumable
 from jobmon.core.instance_event import InstanceEvent
 from jobmon.core.process_identity import is_alive
 from jobmon.core.requester import Requester
 from jobmon.core.states import Cause, TaskInstanceEvent, TaskInstanceStatus, WorkflowRunStatus
+from jobmon.distributor.attempts import ENDS
+from jobmon.distributor.leftovers import end_jobs
+from jobmon.distributor.shared_directory import SharedDirectory
+from jobmon.distributor.spool import Spool
 from jobmon.serializers.swarm import (
     InstanceEventsRequest,
     InstanceEventsResponse,
     LiveInstance,
     ResumableResponse,
     SetResumeRequest,
+    WorkflowMetadataResponse,
 )
+
+logger = logging.getLogger("jobmon.swarm")
 
 FIRST_WAIT_SECONDS = 0.05
 LONGEST_WAIT_SECONDS = 2.0
@@ -60,7 +69,9 @@ def prepare_resume(
             _end_leftovers(requester, workflow_id, answer.pending, reset_running_jobs)
             if _is_resumable(requester, workflow_id, reset_running_jobs):
                 return
-        elif answer.controller is not None and is_alive(answer.controller) is False:
+        elif _never_began(requester, answer) or (
+            answer.controller is not None and is_alive(answer.controller) is False
+        ):
             dead.append(answer.alive_workflow_run_id)
             continue
         if time.monotonic() > deadline:
@@ -70,6 +81,13 @@ def prepare_resume(
             raise WorkflowNotResumable(_what_is_in_the_way(workflow_id, answer, timeout_seconds))
         time.sleep(min(wait, max(0.0, deadline - time.monotonic()) + 0.01))
         wait = min(LONGEST_WAIT_SECONDS, wait * 1.5)
+
+
+def _never_began(requester: Requester, answer: ResumableResponse) -> bool:
+    """Whether a run waits for a job to host it, which is withdrawn."""
+    from jobmon.swarm.job import withdraw
+
+    return withdraw(requester, answer.controller)
 
 
 def force_cleanup(requester: Requester, workflow_id: int) -> int:
@@ -118,19 +136,69 @@ def _end_leftovers(
         by_cluster[instance.cluster_name].append(instance)
     for cluster_name, instances in by_cluster.items():
         plugin = Cluster.get_cluster(cluster_name, requester).get_distributor()
-        lives_in_controller = plugin.capabilities.runs_commands
-        doomed = [
-            instance
-            for instance in instances
-            if cold or lives_in_controller or instance.status == TaskInstanceStatus.KILL_SELF
-        ]
-        ended = set(_kill(plugin, doomed))
-        ordered = [i for i in doomed if cold or i.status == TaskInstanceStatus.KILL_SELF]
-        lost = [i for i in doomed if i not in ordered]
-        gone = [i for i in ordered if i.task_instance_id in ended]
-        _report_ended(requester, workflow_id, gone, TaskInstanceEvent.ABORT)
-        gone = [i for i in lost if i.task_instance_id in ended]
-        _report_ended(requester, workflow_id, gone, TaskInstanceEvent.LOSE)
+        if plugin.capabilities.runs_commands:
+            _end_commands(requester, workflow_id, plugin, instances, cold)
+        else:
+            _end_jobs(requester, workflow_id, plugin, instances, cold)
+
+
+def _end_commands(
+    requester: Requester,
+    workflow_id: int,
+    plugin: ClusterDistributor,
+    instances: Sequence[LiveInstance],
+    cold: bool,
+) -> None:
+    """Those of a cluster that lived inside the controller: none of them can be adopted."""
+    ended = set(_kill(plugin, instances))
+    ordered = [i for i in instances if cold or i.status == TaskInstanceStatus.KILL_SELF]
+    lost = [i for i in instances if i not in ordered]
+    gone = [i for i in ordered if i.task_instance_id in ended]
+    _report_ended(requester, workflow_id, gone, TaskInstanceEvent.ABORT)
+    gone = [i for i in lost if i.task_instance_id in ended]
+    _report_ended(requester, workflow_id, gone, TaskInstanceEvent.LOSE)
+
+
+def _end_jobs(
+    requester: Requester,
+    workflow_id: int,
+    plugin: ClusterDistributor,
+    instances: Sequence[LiveInstance],
+    cold: bool,
+) -> None:
+    """Those of a batch cluster: what they told in the shared directory counts, what still runs is cancelled."""
+    told = _tell_spooled(requester, workflow_id, plugin.cluster_name, instances)
+    doomed = [
+        each
+        for each in instances
+        if each.task_instance_id not in told and (cold or each.status == TaskInstanceStatus.KILL_SELF)
+    ]
+    if not doomed:
+        return
+    try:
+        ended = set(end_jobs(plugin, doomed))
+    except ClusterUnreachable as error:
+        logger.warning("cluster %s cannot be asked about what is left there: %s", plugin.cluster_name, error)
+        return
+    _tell_spooled(requester, workflow_id, plugin.cluster_name, doomed)  # some succeeded meanwhile
+    gone = [each for each in doomed if each.task_instance_id in ended]
+    _report_ended(requester, workflow_id, gone, TaskInstanceEvent.ABORT)
+
+
+def _tell_spooled(
+    requester: Requester, workflow_id: int, cluster_name: str, instances: Sequence[LiveInstance]
+) -> set[int]:
+    """Tell the server what attempts left in the shared directory; those that told their end."""
+    path = f"/swarm/workflow/{workflow_id}/metadata"
+    key = requester.send("GET", path, None, WorkflowMetadataResponse).key
+    spool = SharedDirectory.from_config(JobmonConfig(), workflow_id, key).spool_of(cluster_name)
+    live = {each.task_instance_id for each in instances}
+    words = [word for word in Spool(spool).take() if word.event.task_instance_id in live]
+    if not words:
+        return set()
+    _tell(requester, workflow_id, [word.event for word in words])
+    Spool(spool).forget(words)
+    return {word.event.task_instance_id for word in words if word.event.event in ENDS}
 
 
 def _kill(plugin: ClusterDistributor, instances: Sequence[LiveInstance]) -> list[int]:
@@ -163,9 +231,9 @@ def _report_ended(
         )
         for instance in instances
     ]
-    requester.send(
-        "POST",
-        f"/swarm/workflow/{workflow_id}/task_instance_events",
-        InstanceEventsRequest(events),
-        InstanceEventsResponse,
-    )
+    _tell(requester, workflow_id, events)
+
+
+def _tell(requester: Requester, workflow_id: int, events: list[InstanceEvent]) -> None:
+    path = f"/swarm/workflow/{workflow_id}/task_instance_events"
+    requester.send("POST", path, InstanceEventsRequest(events), InstanceEventsResponse)

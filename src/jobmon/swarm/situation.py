@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from jobmon.core.exceptions import JobmonError
 from jobmon.core.states import WORKFLOW_RUN_TERMINAL, WorkflowRunStatus
+from jobmon.serializers.swarm import ClusterCondition
 
 ORDERED = frozenset({WorkflowRunStatus.COLD_RESUME, WorkflowRunStatus.HOT_RESUME})
 """States of a run that was ordered to hand over."""
@@ -27,6 +28,9 @@ class Situation:
         is_stop_requested: its host wants it to end in good order.
         is_aborted: its host wants it to end now.
         failure: why it has to end, where neither an order nor its tasks are the reason.
+        conditions: what is the matter with clusters, by their names.
+        task_ids: task of each attempt that lives.
+        peaks: most memory (bytes) that attempts of a task used which lacked resources, by task.
     """
 
     status: WorkflowRunStatus = WorkflowRunStatus.REGISTERED
@@ -36,6 +40,9 @@ class Situation:
     is_stop_requested: bool = False
     is_aborted: bool = False
     failure: JobmonError | None = None
+    conditions: dict[str, ClusterCondition] = field(default_factory=dict)
+    task_ids: dict[int, int] = field(default_factory=dict)
+    peaks: dict[int, int] = field(default_factory=dict)
     _wake: asyncio.Event | None = field(default=None, repr=False)
     _loop: asyncio.AbstractEventLoop | None = field(default=None, repr=False)
 
@@ -63,6 +70,12 @@ class Situation:
             or self.status in ORDERED
             or self.status in WORKFLOW_RUN_TERMINAL
         )
+
+    def note_peak(self, task_instance_id: int, maxrss: int) -> None:
+        """An attempt that lacked resources used so many bytes of memory."""
+        task_id = self.task_ids.get(task_instance_id)
+        if task_id is not None:
+            self.peaks[task_id] = max(self.peaks.get(task_id, 0), maxrss)
 
     def rouse(self) -> None:
         """End a sleep, from any thread."""

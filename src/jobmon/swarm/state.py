@@ -11,13 +11,12 @@ import json
 from array import array
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from jobmon.core.states import TASK_ACTIVE, TASK_TERMINAL, TaskStatus
+from jobmon.distributor.attempts import Room
 from jobmon.serializers.swarm import SerializeSwarmTask, TaskChanges
-
-MAX_BATCH = 500
 
 _DONE, _FATAL = TaskStatus.DONE, TaskStatus.ERROR_FATAL
 _QUEUEABLE = frozenset({TaskStatus.REGISTERED, TaskStatus.ADJUSTING_RESOURCES})
@@ -26,11 +25,15 @@ _STATUS_OF_BYTE: Mapping[int, TaskStatus] = {ord(status): status for status in T
 
 @dataclass(frozen=True)
 class Batch:
-    """Tasks of one array that ask for the same resources and are ready."""
+    """Tasks of one array that ask for the same resources and are ready.
+
+    ``max_running``: how many of them may run at once; 0: all.
+    """
 
     array_id: int
     task_resources_id: int
     task_ids: list[int]
+    max_running: int = 0
 
 
 @dataclass(frozen=True)
@@ -302,33 +305,55 @@ class SwarmState:
             del self._ready[key]
 
     # -- decisions out --------------------------------------------------------------------------------
-    def take_batches(self, room: int, max_batch: int = MAX_BATCH) -> Iterator[Batch]:
+    def take_batches(
+        self,
+        rooms: Mapping[str, Room],
+        cluster_of: Callable[[int], str],
+        held: Mapping[int, int] | None = None,
+    ) -> Iterator[Batch]:
         """Batches of ready tasks that fit the limits; taken tasks count as queued from now on.
 
+        A cluster that can hold back a part of a batch is given all that is ready, with the number that may run at once.
+
         Args:
-            room: how many more the cluster wants.
-            max_batch: most tasks of one batch.
+            rooms: what each cluster takes now.
+            cluster_of: name of the cluster that a row of resources is asked of.
+            held: attempts that clusters hold back, by array; they use no room of the limits.
         """
+        slots = {name: room.slots for name, room in rooms.items()}
+        held_of_array = dict(held or {})
         for key in list(self._ready):
             array_id, task_resources_id = key
-            while room > 0:
+            name = cluster_of(task_resources_id)
+            room = rooms[name]
+            while group := self._ready.get(key):
                 free = min(
-                    room,
-                    self.max_concurrently_running - self.active_total,
-                    self.array_limits.get(array_id, len(self)) - self.active_of_array.get(array_id, 0),
-                    max_batch,
+                    self.max_concurrently_running - self.active_total + sum(held_of_array.values()),
+                    self.array_limits.get(array_id, len(self))
+                    - self.active_of_array.get(array_id, 0)
+                    + held_of_array.get(array_id, 0),
                 )
-                group = self._ready.get(key)
-                if free <= 0 or not group:
+                number = min(slots[name], room.max_batch, len(group) if room.throttles else free)
+                if min(free, number) <= 0:
                     break
-                taken = [group.popleft() for _ in range(min(free, len(group)))]
-                if not group:
-                    del self._ready[key]
-                for position in taken:
-                    self._is_ready[position] = 0
-                    self._change(position, TaskStatus.QUEUED)
-                room -= len(taken)
-                yield Batch(array_id, task_resources_id, [self.task_ids[position] for position in taken])
+                taken = self._take(key, number)
+                slots[name] -= len(taken)
+                is_held = len(taken) > free
+                if is_held:
+                    held_of_array[array_id] = held_of_array.get(array_id, 0) + len(taken) - free
+                task_ids = [self.task_ids[position] for position in taken]
+                yield Batch(array_id, task_resources_id, task_ids, free if is_held else 0)
+
+    def _take(self, key: tuple[int, int], number: int) -> list[int]:
+        """Queue the first ready tasks of a group."""
+        group = self._ready[key]
+        taken = [group.popleft() for _ in range(min(number, len(group)))]
+        if not group:
+            del self._ready[key]
+        for position in taken:
+            self._is_ready[position] = 0
+            self._change(position, TaskStatus.QUEUED)
+        return taken
 
     def put_back(self, task_ids: Iterable[int]) -> None:
         """Undo the taking of tasks the server did not queue, except where the truth about them has arrived meanwhile."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 
 from jobmon.core.exceptions import JobmonError, WorkflowTestError, WorkflowTimeoutError
 from jobmon.core.instance_event import InstanceEvent
@@ -16,10 +18,11 @@ from jobmon.core.states import (
     WorkflowRunEvent,
     WorkflowRunStatus,
 )
-from jobmon.distributor.local import LOCAL_ENDS, LocalAttempts
+from jobmon.distributor.attempts import ENDS, ClusterAttempts
 from jobmon.serializers.swarm import (
     BatchRequest,
     BatchResponse,
+    QueueReason,
     SyncRequest,
     SyncResponse,
     TaskChanges,
@@ -35,8 +38,7 @@ WEDGED_SECONDS = 5.0
 REFUSED_SECONDS = 0.1
 BUSY_SECONDS = 0.1
 EVENTS_PER_SYNC = 2000
-QUEUED_PER_SYNC = 2500
-SHUTDOWN_MARGIN_SECONDS = 10.0
+QUEUED_PER_SYNC = 5000
 STILL_RUNNING_SHOWN = 10
 
 _SETTLING = frozenset({TaskInstanceEvent.ABORT, TaskInstanceEvent.FINISH})
@@ -51,10 +53,10 @@ class Turns:
         situation: what is known of the run.
         state: the tasks.
         resources: what attempts ask for.
-        local: the attempts that live here, by cluster.
+        clusters: the attempts on each cluster.
+        array_names: names of the arrays.
         next_batch_num: number of the next batch.
         started_at: when the run began (monotonic).
-        interrupt_seconds: how long a command has to end after it was asked to.
     """
 
     def __init__(
@@ -64,18 +66,19 @@ class Turns:
         situation: Situation,
         state: SwarmState,
         resources: ResourceRequests,
-        local: dict[str, LocalAttempts],
+        clusters: Mapping[str, ClusterAttempts],
+        array_names: Mapping[int, str],
         next_batch_num: int,
         started_at: float,
-        interrupt_seconds: float,
     ) -> None:
         self._gateway, self._options, self._situation = gateway, options, situation
-        self._state, self._resources, self._local = state, resources, local
-        self._next_batch_num = next_batch_num
-        self._started_at, self._interrupt_seconds = started_at, interrupt_seconds
+        self._state, self._resources, self._clusters = state, resources, clusters
+        self._array_names, self._next_batch_num = array_names, next_batch_num
+        self._started_at = started_at
         self._reports: list[InstanceEvent] = []
         self._settled: set[int] = set()
-        self._task_ids: dict[int, int] = {}  # of the attempts that live here
+        self._is_new_condition = False
+        self._queue_reasons: list[QueueReason] = []
         self._reconciled_at = time.monotonic()
 
     async def take(self, channel: Channel) -> None:
@@ -85,8 +88,8 @@ class Turns:
             WorkflowTimeoutError, DistributorNotAlive, WorkflowTestError: why it had to end.
         """
         try:
-            for local in self._local.values():
-                local.open(self._take_reports)
+            for cluster in self._clusters.values():
+                cluster.open(self._take_reports)
             await self._drive(channel)
         except BaseException as error:
             await self._give_up(channel, error)
@@ -107,17 +110,38 @@ class Turns:
             except BaseException:
                 self._reports[:0] = events
                 raise
-            if events or batches:
+            if events or batches or self._has_news():
                 await self._sync(channel, events, batches, counted_on)
                 last_sync = time.monotonic()
             else:
-                await self._situation.sleep_until(min(deadline, self._reconcile_at()))
+                await self._situation.sleep_until(min(deadline, self._reconcile_at(), self._opens_at()))
                 if time.monotonic() >= self._reconcile_at():
                     await self._reconcile(channel)
             self._note_test_hook()
         if not self._should_end():
             self._situation.failure = self._timeout()
         await self._finish(channel)
+
+    def _opens_at(self) -> float:
+        """When a cluster takes more that takes nothing for a moment, while tasks wait for that."""
+        if not self._state.has_ready or self._situation.is_draining:
+            return math.inf
+        return min((cluster.opens_at for cluster in self._clusters.values()), default=math.inf)
+
+    def _has_news(self) -> bool:
+        """Whether there is something to tell of clusters beside events."""
+        for name, cluster in self._clusters.items():
+            news = cluster.take_news()
+            if news is None:
+                continue
+            self._queue_reasons += news.reasons
+            if news.condition != self._situation.conditions.get(name):
+                self._is_new_condition = True
+                if news.condition is None:
+                    del self._situation.conditions[name]
+                else:
+                    self._situation.conditions[name] = news.condition
+        return self._is_new_condition or bool(self._queue_reasons)
 
     def _note_test_hook(self) -> None:
         limit = self._options.fail_after_n_executions
@@ -139,7 +163,7 @@ class Turns:
         is_odd = (
             self._state.active_total > 0
             and not self._reports
-            and not any(x.live for x in self._local.values())
+            and not any(x.live for x in self._clusters.values())
         )
         return self._reconciled_at + (WEDGED_SECONDS if is_odd else self._options.reconcile_seconds)
 
@@ -166,9 +190,9 @@ class Turns:
         The server creates such a batch only if they are; its answer brings the truth about every task concerned.
         """
         task_ids = [
-            self._task_ids[event.task_instance_id]
+            self._situation.task_ids[event.task_instance_id]
             for event in events
-            if event.event is TaskInstanceEvent.FINISH and event.task_instance_id in self._task_ids
+            if event.event is TaskInstanceEvent.FINISH and event.task_instance_id in self._situation.task_ids
         ]
         if self._situation.status in ORDERED:
             return []
@@ -190,7 +214,7 @@ class Turns:
         """Whether a turn should be taken at once: slots stand empty and an end was reported, or there is much to tell."""
         if len(self._reports) >= EVENTS_PER_SYNC:
             return True
-        is_hungry = any(local.is_hungry for local in self._local.values())
+        is_hungry = any(cluster.is_hungry for cluster in self._clusters.values())
         return is_hungry and any(event.event is not TaskInstanceEvent.START for event in self._reports)
 
     async def _decide_batches(self, channel: Channel) -> list[Batch]:
@@ -199,13 +223,19 @@ class Turns:
             return []
         while self._resources.has_work(self._state):
             await self._decide_resources(channel)
-        room = sum(max(0, local.room()) for local in self._local.values())
-        return list(self._state.take_batches(min(room, QUEUED_PER_SYNC)))
+        rooms, held = {}, Counter[int]()
+        for name, cluster in self._clusters.items():
+            room = cluster.room()
+            rooms[name] = room._replace(slots=min(room.slots, QUEUED_PER_SYNC))
+            held.update(cluster.held())
+        rows = self._resources.rows
+        return list(self._state.take_batches(rooms, lambda row_id: rows[row_id].cluster_name, held))
 
     async def _decide_resources(self, channel: Channel) -> None:
         """Decide beside the loop, which may change the state meanwhile; set on the loop what was decided."""
         due = self._resources.take_due(self._state)
-        rows = await channel.call(lambda: self._resources.decide(self._state, due))
+        peaks = self._situation.peaks
+        rows = await channel.call(lambda: self._resources.decide(self._state, due, peaks))
         for task_id, row_id in rows.items():
             self._state.set_resources(task_id, row_id)
 
@@ -225,39 +255,62 @@ class Turns:
             counted_on: tasks whose success is among the events and was taken for granted.
         """
         requests = [self._number(batch) for batch in batches]
-        message = SyncRequest(events, requests, list(counted_on) if requests else [])
+        reasons, self._queue_reasons = self._queue_reasons, []
+        conditions = list(self._situation.conditions.values()) if self._is_new_condition else None
+        self._is_new_condition = False
+        message = SyncRequest(events, requests, list(counted_on) if requests else [], conditions, reasons)
         try:
             answer = await channel.call(lambda: self._gateway.sync(message))
         except BaseException:
             self._reports[:0] = events  # kept until they are acknowledged
+            self._queue_reasons[:0] = reasons
+            self._is_new_condition = self._is_new_condition or conditions is not None
             raise
         for event in events:
-            if event.event in LOCAL_ENDS:
-                self._task_ids.pop(event.task_instance_id, None)
+            if event.event in ENDS:
+                self._situation.task_ids.pop(event.task_instance_id, None)
+        for cluster in self._clusters.values():
+            cluster.note_acknowledged(events)
         self._state.apply(answer.tasks)
         self._note_cursor(answer)
-        for request, batch in zip(requests, answer.batches, strict=False):
-            self._launch(request, batch)
+        for request, wanted, batch in zip(requests, batches, answer.batches, strict=False):
+            self._launch(request, batch, wanted.max_running)
         queued = {task_id for batch in answer.batches for task_id in batch.task_ids}
         refused = [i for request in requests for i in request.task_ids if i not in queued]
         if refused:
             # the run was ordered to end, or somebody changed these tasks: the feed tells what they are now
             self._state.put_back(refused)
             await asyncio.sleep(REFUSED_SECONDS)
-        for local in self._local.values():
-            local.terminate(answer.stop)
-        self._settle_stopped(events, answer.stop)
+        # who was only said to be on the cluster may have told its own end before that
+        launched = {event.task_instance_id for event in events if event.event is TaskInstanceEvent.LAUNCH}
+        stop = [i for i in answer.stop if i not in launched]
+        for cluster in self._clusters.values():
+            cluster.terminate(stop)
+        self._settle_stopped(events, stop)
         self._situation.obey(answer.run_status, answer.is_draining)
 
     def _number(self, batch: Batch) -> BatchRequest:
         number, self._next_batch_num = self._next_batch_num, self._next_batch_num + 1
-        return BatchRequest(batch.array_id, number, batch.task_resources_id, batch.task_ids)
+        cluster = self._clusters[self._resources.rows[batch.task_resources_id].cluster_name]
+        return BatchRequest(
+            batch.array_id,
+            number,
+            batch.task_resources_id,
+            batch.task_ids,
+            cluster.job_name(self._array_names.get(batch.array_id, ""), number),
+            self._resources.take_notes(batch.task_ids),
+        )
 
-    def _launch(self, request: BatchRequest, batch: BatchResponse) -> None:
+    def _launch(self, request: BatchRequest, batch: BatchResponse, max_running: int) -> None:
         row = self._resources.rows[request.task_resources_id]
         self._state.mark(batch.task_ids, TaskStatus.INSTANTIATING)
-        self._task_ids.update(zip(batch.task_instance_ids, batch.task_ids, strict=True))
-        self._local[row.cluster_name].run(batch, row.requested_resources)
+        self._situation.task_ids.update(zip(batch.task_instance_ids, batch.task_ids, strict=True))
+        self._clusters[row.cluster_name].run(
+            batch,
+            {**row.requested_resources, "queue": row.queue_name},
+            name=request.name,
+            max_running=max_running,
+        )
 
     def _settle_stopped(self, events: Sequence[InstanceEvent], stopped: Sequence[int]) -> None:
         """Attempts that were ordered to end while they ended by themselves: say, once, that they are gone.
@@ -265,7 +318,7 @@ class Turns:
         A success needs no second word: it counts whatever was ordered.
         """
         settled = {event.task_instance_id for event in events if event.event in _SETTLING} | self._settled
-        live = {i for local in self._local.values() for i in local.live}
+        live = {i for cluster in self._clusters.values() for i in cluster.live}
         unsettled = [i for i in stopped if i not in live and i not in settled]
         self._settled.update(unsettled)
         self._reports.extend(
@@ -281,7 +334,7 @@ class Turns:
     # -- the end ----------------------------------------------------------------------------------------
     async def _finish(self, channel: Channel) -> None:
         """End what still runs, tell the server how the run ended."""
-        await self._end_local(channel)
+        await self._end_attempts(channel)
         events = self._final_events()
         if events:
             answer = await channel.call(lambda: self._gateway.run_events(events))
@@ -295,7 +348,17 @@ class Turns:
             return "Nothing was running."
         shown = ", ".join(str(task_id) for task_id in running[:STILL_RUNNING_SHOWN])
         more = ", …" if len(running) > STILL_RUNNING_SHOWN else ""
-        return f"{len(running)} tasks were still running and were stopped (task ids {shown}{more})."
+        goes_on = [
+            name for name, cluster in self._clusters.items() if cluster.outlives_controller and cluster.live
+        ]
+        if goes_on:
+            what = (
+                f"those on cluster {', '.join(goes_on)} go on, a hot resume adopts them and "
+                f"'jobmon workflow stop {self._gateway.workflow_id}' cancels them"
+            )
+        else:
+            what = "they were stopped"
+        return f"{len(running)} tasks were still running: {what} (task ids {shown}{more})."
 
     def _final_events(self) -> list[WorkflowRunEvent]:
         situation = self._situation
@@ -313,19 +376,32 @@ class Turns:
             return [WorkflowRunEvent.COLD_RESUME, WorkflowRunEvent.TERMINATE]
         return [WorkflowRunEvent.FAIL]
 
-    async def _end_local(self, channel: Channel) -> None:
-        """End every attempt on this machine and report the ends."""
-        for local in self._local.values():
-            local.terminate_all()
-        grace = self._interrupt_seconds + SHUTDOWN_MARGIN_SECONDS
-        deadline = time.monotonic() + grace
-        while any(local.live for local in self._local.values()) and time.monotonic() < deadline:
+    async def _end_attempts(self, channel: Channel) -> None:
+        """End every attempt and report the ends; a time-out or a hot hand-over leaves alone what goes on by itself."""
+        is_left = (
+            isinstance(self._situation.failure, WorkflowTimeoutError)
+            or self._situation.status is WorkflowRunStatus.HOT_RESUME
+        )
+        left = [c for c in self._clusters.values() if is_left and c.outlives_controller]
+        ended = [c for c in self._clusters.values() if c not in left]
+        for cluster in left:
+            cluster.leave_all()
+        for cluster in ended:
+            cluster.terminate_all()
+        seconds = [cluster.end_seconds for cluster in self._clusters.values()]
+        deadline = time.monotonic() + max(seconds, default=0.0)
+        while time.monotonic() < deadline:
+            if not any(c.live for c in ended) and not any(c.is_submitting for c in left):
+                break
             if self._situation.is_aborted:
-                for local in self._local.values():
-                    local.kill_all()
+                for cluster in ended:
+                    cluster.kill_all()
                 break
             self._situation.wake.clear()
+            if self._reports:  # also what was submitted at the last moment
+                await self._sync(channel, self._take_reported())
             await self._situation.sleep_until(min(deadline, time.monotonic() + 0.5), wake_on_stop=False)
+        self._reports += _orders(i for c in ended if c.outlives_controller for i in c.live)
         while self._reports:
             if self._situation.status is WorkflowRunStatus.HOT_RESUME:
                 self._reports = [_as_lost(event) for event in self._reports]
@@ -333,8 +409,10 @@ class Turns:
 
     async def _give_up(self, channel: Channel, error: BaseException) -> None:
         """After an error of our own: end what runs and tell the server, as far as that still works."""
-        for local in self._local.values():
-            local.plugin.stop()
+        for cluster in self._clusters.values():
+            if cluster.outlives_controller:
+                cluster.leave_all()
+            cluster.close()
         await asyncio.sleep(0)  # the ends they reported from their threads come in
         events, self._reports = self._reports, []
         try:
@@ -366,10 +444,13 @@ class Turns:
     def _add_reports(self, events: Sequence[InstanceEvent]) -> None:
         self._reports.extend(events)
         now = time.monotonic()
-        for local in self._local.values():
-            mine = [event for event in events if event.task_instance_id in local.live]
+        for cluster in self._clusters.values():
+            mine = [event for event in events if event.task_instance_id in cluster.live]
             if mine:
-                local.note(mine, now)
+                cluster.note(mine, now)
+        for event in events:
+            if event.event is TaskInstanceEvent.RESOURCE and event.maxrss:
+                self._situation.note_peak(event.task_instance_id, event.maxrss)
         self._situation.wake.set()
 
     async def _gather_until(self, when: float) -> None:
@@ -388,6 +469,19 @@ class Turns:
                 await asyncio.wait_for(self._situation.wake.wait(), remaining)
             except TimeoutError:
                 return
+
+
+def _orders(task_instance_ids: Iterable[int]) -> list[InstanceEvent]:
+    """Have the server know of attempts that must end and that were not seen to: whoever cleans up finds them."""
+    return [
+        InstanceEvent(
+            task_instance_id,
+            TaskInstanceEvent.KILL,
+            cause=Cause.ORDERED,
+            description="Its run ended before the cluster confirmed that the job was cancelled.",
+        )
+        for task_instance_id in task_instance_ids
+    ]
 
 
 def _as_lost(event: InstanceEvent) -> InstanceEvent:

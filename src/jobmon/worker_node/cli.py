@@ -2,6 +2,10 @@
 
 ``task_generator`` calls a Python function that :mod:`jobmon.core.task_generator` made a task of. Exit codes: 0 done, 1
 the function raised (its traceback is on stderr), 2 the command line is at fault (one line on stderr says why).
+
+``worker_node_array`` and ``worker_node_job`` run a step of a batch through :mod:`jobmon.worker_node.wrapper`, where the compute
+nodes have a Jobmon of their own, or a plugin builds its command lines itself. Exit codes: the command's own, 198 the node has
+another version of Jobmon, 199 the command was not run.
 """
 
 from __future__ import annotations
@@ -18,6 +22,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from jobmon.core.task_generator import TaskGenerator
 
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+
+WRAPPER_STEP_OPTION, WRAPPER_ID_OPTION = (
+    "--step",
+    "--distributor-id",
+)  # of core.batch_cluster, which loads much
 PROGRAM = "worker_node_entry_point"
 USAGE_ERROR = 2
 
@@ -37,15 +47,22 @@ def run(argv: Sequence[str] | None = None) -> int:
     """
     arguments = _parser().parse_args(argv)
     try:
-        return run_task_generator(arguments)
+        code: int = arguments.run(arguments)
+        return code
     except CommandLineError as error:
-        print(f"{PROGRAM} task_generator: {error}", file=sys.stderr)
+        print(f"{PROGRAM} {arguments.command}: {error}", file=sys.stderr)
         return USAGE_ERROR
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(PROGRAM, description="What Jobmon runs on a compute node.")
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", dest="command")
+    _add_task_generator(commands)
+    _add_wrapper(commands)
+    return parser
+
+
+def _add_task_generator(commands: Commands) -> None:
     command = commands.add_parser(
         "task_generator",
         help="call a Python function that is a task",
@@ -60,7 +77,35 @@ def _parser() -> argparse.ArgumentParser:
         "--arghelp", nargs="?", const="yes", metavar="ANYTHING", help="show the function's arguments"
     )
     command.add_argument("args", nargs="*", metavar="name=value", help="an argument of the function")
-    return parser
+    command.set_defaults(run=run_task_generator)
+
+
+def _add_wrapper(commands: Commands) -> None:
+    array = commands.add_parser(
+        "worker_node_array",
+        help="run a step of a job array",
+        description="Run a step of a job array.",
+        allow_abbrev=False,
+    )
+    array.add_argument("--array_id", type=int, metavar="N", help="the array in Jobmon's database")
+    array.add_argument("--batch_number", type=int, metavar="B", help="the batch of the array")
+    job = commands.add_parser(
+        "worker_node_job", help="run a single job", description="Run a single job.", allow_abbrev=False
+    )
+    job.add_argument("--task_instance_id", type=int, metavar="N", help="the attempt in Jobmon's database")
+    for command in (array, job):
+        command.add_argument("--batch_file", required=True, metavar="F", help="says what each step is")
+        command.add_argument("--cluster_name", metavar="C", help="the cluster it runs on")
+        command.add_argument(
+            "--expected_jobmon_version", metavar="V", help="exit with 198 if this is another"
+        )
+        command.add_argument(
+            WRAPPER_STEP_OPTION, type=int, metavar="N", help="the step, from 0; by default the plugin knows"
+        )
+        command.add_argument(
+            WRAPPER_ID_OPTION, metavar="ID", help="id of the job on the cluster; by default the plugin knows"
+        )
+        command.set_defaults(run=run_wrapper, task_instance_id=None)
 
 
 def run_task_generator(arguments: argparse.Namespace) -> int:
@@ -83,6 +128,51 @@ def run_task_generator(arguments: argparse.Namespace) -> int:
         raise CommandLineError(str(error)) from error
     generator.task_function(**values)
     return 0
+
+
+def run_wrapper(arguments: argparse.Namespace) -> int:
+    """Run a step of a batch; the exit code.
+
+    Raises:
+        CommandLineError: the batch file cannot be read, or nobody says which step this is.
+    """
+    from jobmon.core import __version__
+    from jobmon.worker_node import wire, wrapper
+
+    path = os.fsencode(arguments.batch_file)
+    try:
+        step = arguments.step
+        if step is None and arguments.task_instance_id is not None:
+            step = wire.step_of(path, arguments.task_instance_id)
+        batch = wire.Batch(path, step or 0)
+    except wire.Unreadable as error:
+        raise CommandLineError(str(error)) from error
+    distributor_id = arguments.distributor_id
+    if step is None or distributor_id is None:
+        cluster_type = batch.text(b"cluster_type") or arguments.cluster_name or batch.text(b"cluster_name")
+        step, distributor_id = _ask_cluster(cluster_type, step, distributor_id)
+    return wrapper.run_step(path, step, distributor_id, __version__, arguments.expected_jobmon_version)
+
+
+def _ask_cluster(cluster_type: str, step: int | None, distributor_id: str | None) -> tuple[int, str]:
+    """Step and id of this job, where the command line does not tell them, as the cluster's plugin knows them."""
+    from jobmon.core.cluster_type import ClusterType
+    from jobmon.core.exceptions import UnknownClusterError
+
+    try:
+        node = ClusterType(cluster_type).cluster_worker_node_class()
+    except UnknownClusterError as error:
+        raise CommandLineError(
+            f"{error} Give {WRAPPER_STEP_OPTION} and {WRAPPER_ID_OPTION}, or install the plugin on the compute nodes."
+        ) from error
+    found_step = node.array_step_id if step is None else step
+    found_id = node.distributor_id if distributor_id is None else distributor_id
+    for option, found in ((WRAPPER_STEP_OPTION, found_step), (WRAPPER_ID_OPTION, found_id)):
+        if found is None:
+            raise CommandLineError(f"{option} is missing, and the plugin '{cluster_type}' does not know it.")
+    assert found_step is not None
+    assert found_id is not None
+    return found_step, found_id
 
 
 def find_generator(module: ModuleType, func_name: str) -> TaskGenerator:
