@@ -12,8 +12,9 @@ from jobmon.core.cluster_protocol import ClusterDistributor
 from jobmon.core.configuration import JobmonConfig
 from jobmon.core.instance_event import InstanceEvent
 from jobmon.core.states import TaskInstanceEvent
-from jobmon.distributor.batch import BatchAttempts, RunSettings
+from jobmon.distributor.batch import BatchAttempts
 from jobmon.distributor.shared_directory import SharedDirectory
+from jobmon.distributor.submission import RunSettings
 from jobmon.distributor.watch import Watch
 from jobmon.serializers.swarm import BatchResponse
 

@@ -14,7 +14,6 @@ Rules
 from __future__ import annotations
 
 import logging
-import re
 import threading
 import time
 import traceback
@@ -25,17 +24,15 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from jobmon.core import __version__
-from jobmon.core.batch_cluster import BatchJob
 from jobmon.core.cluster_protocol import ClusterDistributor, Report
 from jobmon.core.configuration import JobmonConfig
 from jobmon.core.exceptions import ClusterBusy, ClusterUnreachable, SubmissionError
 from jobmon.core.instance_event import InstanceEvent
 from jobmon.core.states import TASK_INSTANCE_TERMINAL, Cause, TaskInstanceEvent, TaskInstanceStatus
 from jobmon.distributor.attempts import ENDS, News, Room
-from jobmon.distributor.batch_file import BatchElement, BatchHeader, wrapper_words, write_batch
 from jobmon.distributor.shared_directory import SharedDirectory
 from jobmon.distributor.spool import Spool, SpooledWord
+from jobmon.distributor.submission import BatchWriter, RunSettings, Submission, job_name
 from jobmon.distributor.throttle import UNLIMITED, SubmittedBatch, held_by_array, share
 from jobmon.distributor.watch import NEVER, Watch, Watched, ordered_end
 from jobmon.serializers.swarm import (
@@ -56,43 +53,6 @@ BUSY_SECONDS = 5.0
 LONGEST_RETRY_SECONDS = 30.0
 SPOOL_SECONDS = 1.0
 END_SECONDS = 60.0
-NAME_CHARACTERS = 60
-_NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_.-]+")
-
-
-def job_name(array_name: str, batch_num: int, key: str) -> str:
-    """Name of the job of a batch: that of its array and its number, and a key that makes it unique for ever."""
-    return f"{_NOT_IN_NAMES.sub('_', array_name)[:NAME_CHARACTERS]}-{batch_num}.{key}"
-
-
-@dataclass(frozen=True)
-class RunSettings:
-    """What the attempts of one run have in common.
-
-    Attributes:
-        workflow_id, workflow_run_id: the run.
-        run_key: its key; part of the names of its jobs.
-        user: whose run it is.
-        working_dir: where commands run when a task does not say.
-        log_directory: where their logs go when a task does not say, on a file system the nodes share.
-        heartbeat_seconds: between two signs of life of an attempt.
-        report_seconds: until the next one is due.
-        interrupt_seconds: a command has to end after it was asked to.
-        start_wait_seconds: a wrapper tries to reach the server before it starts without having told.
-        report_wait_seconds: it tries to tell the end.
-    """
-
-    workflow_id: int
-    workflow_run_id: int
-    run_key: str
-    user: str
-    working_dir: str
-    log_directory: Path
-    heartbeat_seconds: float
-    report_seconds: float
-    interrupt_seconds: float
-    start_wait_seconds: float
-    report_wait_seconds: float
 
 
 class ServerRecordKeeper(Protocol):
@@ -105,20 +65,6 @@ class ServerRecordKeeper(Protocol):
     def is_known(self) -> bool:
         """Whether the nodes can reach the server, as far as is known."""
         ...
-
-
-@dataclass
-class _Submission:
-    """A batch on its way to the cluster."""
-
-    batch: BatchResponse
-    name: str
-    resources: dict[str, Any]
-    max_running: int
-    is_uncertain: bool = False
-    try_at: float = 0.0
-    pause: float = BUSY_SECONDS
-    is_written: bool = False
 
 
 @dataclass
@@ -153,7 +99,8 @@ class BatchAttempts:
         watch: Watch,
         server: ServerRecordKeeper,
     ) -> None:
-        self.plugin, self._settings, self._shared, self._config = plugin, settings, shared, config
+        self.plugin, self._settings = plugin, settings
+        self._writer = BatchWriter(plugin.cluster_name, settings, shared, config)
         self._bad_nodes, self._server = bad_nodes, server
         self._watch = watch
         self._spool_directory = shared.spool_of(plugin.cluster_name)
@@ -162,7 +109,7 @@ class BatchAttempts:
         self._words: dict[Path, SpooledWord] = {}  # told, and not acknowledged yet
         self._report: Report = lambda events: None
         self._changed = threading.Condition()
-        self._submissions: deque[_Submission] = deque()
+        self._submissions: deque[Submission] = deque()
         self._to_find: list[tuple[str, int]] = []
         self._steps: dict[tuple[str, int], int] = {}
         self._batches: dict[str, SubmittedBatch] = {}
@@ -259,7 +206,7 @@ class BatchAttempts:
         with self._changed:
             self._watch.add((Watched(i, name) for i in new), time.monotonic())
             self._note_batch(name, batch.array_id, new, max_running or UNLIMITED)
-            self._submissions.append(_Submission(batch, name, resources, max_running))
+            self._submissions.append(Submission(batch, name, resources, max_running, pause=BUSY_SECONDS))
             if self._capacity is not None:
                 self._capacity = (self._capacity[0] - len(new), self._capacity[1])
             self._submitted_at = time.monotonic()
@@ -397,7 +344,7 @@ class BatchAttempts:
                 del self._batches[name]
                 self._throttles.pop(name, None)
 
-    def _refusals(self, submission: _Submission, text: str, cause: Cause) -> list[InstanceEvent]:
+    def _refusals(self, submission: Submission, text: str, cause: Cause) -> list[InstanceEvent]:
         return [
             ordered_end(i)
             if self._watch.attempts[i].is_ordered
@@ -532,17 +479,15 @@ class BatchAttempts:
         else:
             self._note_submitted(submission, ids)
 
-    def _hand_over(self, submission: _Submission, is_wanted: bool) -> dict[int, str]:
+    def _hand_over(self, submission: Submission, is_wanted: bool) -> dict[int, str]:
         """Find a batch that was perhaps submitted, or submit it; nothing: it is not wanted any more."""
         if submission.is_uncertain:
             ids = self.plugin.find_batch(submission.name, len(submission.batch.task_instance_ids))
             if ids or not is_wanted:
                 return ids
-        job = self._job(submission)
-        write_batch(job.batch_file, self._header(submission), self._elements(submission))
-        return self.plugin.submit_batch(job)
+        return self.plugin.submit_batch(self._writer.write(submission, self._bad_nodes()))
 
-    def _note_submitted(self, submission: _Submission, ids: Mapping[int, str]) -> None:
+    def _note_submitted(self, submission: Submission, ids: Mapping[int, str]) -> None:
         batch, now = submission.batch, time.monotonic()
         events = []
         with self._changed:
@@ -574,61 +519,11 @@ class BatchAttempts:
                 self._has_news = True
         self._rouse()
 
-    def _drop(self, submission: _Submission, text: str, cause: Cause) -> None:
+    def _drop(self, submission: Submission, text: str, cause: Cause) -> None:
         with self._changed:
             self._submissions.remove(submission)
             events = self._refusals(submission, text, cause)
         self._report(events)
-
-    def _job(self, submission: _Submission) -> BatchJob:
-        batch_file = self._shared.batches / f"{submission.name}.batch"
-        excluded = self._bad_nodes()
-        return BatchJob(
-            name=submission.name,
-            array_id=submission.batch.array_id,
-            batch_num=submission.batch.batch_num,
-            task_instance_ids=tuple(submission.batch.task_instance_ids),
-            batch_file=batch_file,
-            wrapper=wrapper_words(batch_file, self._config),
-            requested_resources=submission.resources,
-            log_directory=self._shared.cluster_logs,
-            max_running=submission.max_running,
-            excluded_nodes=tuple(excluded),
-        )
-
-    def _header(self, submission: _Submission) -> BatchHeader:
-        settings, resources = self._settings, submission.resources
-        return BatchHeader(
-            version=__version__,
-            workflow_id=settings.workflow_id,
-            workflow_run_id=settings.workflow_run_id,
-            cluster_name=self.plugin.cluster_name,
-            user=settings.user,
-            server_file=str(self._shared.server),
-            spool=str(self._spool_directory),
-            stdout=str(resources.get("stdout") or settings.log_directory),
-            stderr=str(resources.get("stderr") or settings.log_directory),
-            working_dir=str(resources["working_dir"]),
-            heartbeat_seconds=settings.heartbeat_seconds,
-            report_seconds=settings.report_seconds,
-            interrupt_seconds=settings.interrupt_seconds,
-            start_wait_seconds=settings.start_wait_seconds,
-            report_wait_seconds=settings.report_wait_seconds,
-            runtime=int(resources.get("runtime") or 0),
-            memory=int(float(resources.get("memory") or 0) * 2**30),
-            shell=shell_words(resources),
-            environment={},
-        )
-
-    @staticmethod
-    def _elements(submission: _Submission) -> list[BatchElement]:
-        batch = submission.batch
-        return [
-            BatchElement(*fields)
-            for fields in zip(
-                batch.task_instance_ids, batch.task_ids, batch.names, batch.commands, strict=True
-            )
-        ]
 
     def _find(self) -> None:
         """Batches an earlier controller was about to submit when it ended."""
@@ -751,16 +646,6 @@ class BatchAttempts:
                     self._batches[name].max_running = limit
                 if self._throttles.get(name) == limit:
                     del self._throttles[name]
-
-
-def shell_words(resources: Mapping[str, Any]) -> tuple[str, ...]:
-    """The words a command is put behind: a shell, in a container where one is asked for."""
-    container = resources.get("container")
-    if not container:
-        return ("/bin/sh", "-c")
-    program = str(resources.get("container_program") or "apptainer")
-    arguments = resources.get("container_arguments") or ()
-    return (program, "exec", *map(str, arguments), str(container), "/bin/sh", "-c")
 
 
 def _launched(task_instance_id: int, distributor_id: str) -> InstanceEvent:

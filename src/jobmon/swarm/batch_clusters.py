@@ -12,9 +12,10 @@ from jobmon.core.cluster_protocol import ClusterDistributor
 from jobmon.core.configuration import JobmonConfig
 from jobmon.core.exceptions import ClusterUnreachable, JobmonError
 from jobmon.core.requester import current_user
-from jobmon.distributor.batch import BatchAttempts, RunSettings
+from jobmon.distributor.batch import BatchAttempts
 from jobmon.distributor.node_access import NodeAddress, node_address
 from jobmon.distributor.shared_directory import SharedDirectory
+from jobmon.distributor.submission import RunSettings
 from jobmon.distributor.watch import Watch
 from jobmon.serializers.swarm import WorkflowMetadataResponse
 from jobmon.swarm.gateway import Gateway

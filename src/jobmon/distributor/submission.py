@@ -1,0 +1,170 @@
+"""What a batch on its way to a batch cluster consists of: its job, and the batch file its wrappers read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jobmon.core import __version__
+from jobmon.core.batch_cluster import BatchJob
+from jobmon.core.configuration import JobmonConfig
+from jobmon.core.resources import memory_to_bytes
+from jobmon.distributor.batch_file import BatchElement, BatchHeader, wrapper_words, write_batch
+from jobmon.distributor.shared_directory import SharedDirectory
+from jobmon.serializers.swarm import BatchResponse
+
+NAME_CHARACTERS = 60
+_NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_.-]+")
+
+
+def job_name(array_name: str, batch_num: int, key: str) -> str:
+    """Name of the job of a batch: that of its array and its number, and a key that makes it unique for ever."""
+    return f"{_NOT_IN_NAMES.sub('_', array_name)[:NAME_CHARACTERS]}-{batch_num}.{key}"
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """What the attempts of one run have in common.
+
+    Attributes:
+        workflow_id, workflow_run_id: the run.
+        run_key: its key; part of the names of its jobs.
+        user: whose run it is.
+        working_dir: where commands run when a task does not say.
+        log_directory: where their logs go when a task does not say, on a file system the nodes share.
+        heartbeat_seconds: between two signs of life of an attempt.
+        report_seconds: until the next one is due.
+        interrupt_seconds: a command has to end after it was asked to.
+        start_wait_seconds: a wrapper tries to reach the server before it starts without having told.
+        report_wait_seconds: it tries to tell the end.
+    """
+
+    workflow_id: int
+    workflow_run_id: int
+    run_key: str
+    user: str
+    working_dir: str
+    log_directory: Path
+    heartbeat_seconds: float
+    report_seconds: float
+    interrupt_seconds: float
+    start_wait_seconds: float
+    report_wait_seconds: float
+
+
+@dataclass
+class Submission:
+    """A batch on its way to the cluster.
+
+    Attributes:
+        batch: its attempts.
+        name: of its job.
+        resources: what each of them asks for.
+        max_running: how many may run at once; 0: all.
+        is_uncertain: it was perhaps submitted already.
+        try_at: when it may be tried again (monotonic).
+        pause: seconds before the try after that.
+        is_written: the cluster is about to get it, or has it.
+    """
+
+    batch: BatchResponse
+    name: str
+    resources: dict[str, Any]
+    max_running: int
+    is_uncertain: bool = False
+    try_at: float = 0.0
+    pause: float = 5.0
+    is_written: bool = False
+
+
+class BatchWriter:
+    """Makes jobs of submissions.
+
+    Args:
+        cluster_name: the cluster they are for.
+        settings: what the attempts of the run have in common.
+        shared: the directory the nodes share with this machine.
+        config: says how the wrapper is started on the nodes.
+    """
+
+    def __init__(
+        self, cluster_name: str, settings: RunSettings, shared: SharedDirectory, config: JobmonConfig
+    ) -> None:
+        self._cluster_name, self._settings, self._shared, self._config = (
+            cluster_name,
+            settings,
+            shared,
+            config,
+        )
+
+    def write(self, submission: Submission, excluded_nodes: Sequence[str]) -> BatchJob:
+        """Write the batch file; the job that reads it.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        job = self._job(submission, excluded_nodes)
+        write_batch(job.batch_file, self._header(submission), self._elements(submission))
+        return job
+
+    def _job(self, submission: Submission, excluded_nodes: Sequence[str]) -> BatchJob:
+        batch_file = self._shared.batches / f"{submission.name}.batch"
+        return BatchJob(
+            name=submission.name,
+            array_id=submission.batch.array_id,
+            batch_num=submission.batch.batch_num,
+            task_instance_ids=tuple(submission.batch.task_instance_ids),
+            batch_file=batch_file,
+            wrapper=wrapper_words(batch_file, self._config),
+            requested_resources=submission.resources,
+            log_directory=self._shared.cluster_logs,
+            max_running=submission.max_running,
+            excluded_nodes=tuple(excluded_nodes),
+        )
+
+    def _header(self, submission: Submission) -> BatchHeader:
+        settings, resources = self._settings, submission.resources
+        return BatchHeader(
+            version=__version__,
+            workflow_id=settings.workflow_id,
+            workflow_run_id=settings.workflow_run_id,
+            cluster_name=self._cluster_name,
+            user=settings.user,
+            server_file=str(self._shared.server),
+            spool=str(self._shared.spool_of(self._cluster_name)),
+            stdout=str(resources.get("stdout") or settings.log_directory),
+            stderr=str(resources.get("stderr") or settings.log_directory),
+            working_dir=str(resources["working_dir"]),
+            heartbeat_seconds=settings.heartbeat_seconds,
+            report_seconds=settings.report_seconds,
+            interrupt_seconds=settings.interrupt_seconds,
+            start_wait_seconds=settings.start_wait_seconds,
+            report_wait_seconds=settings.report_wait_seconds,
+            runtime=int(resources.get("runtime") or 0),
+            memory=memory_to_bytes(resources.get("memory") or 0),
+            shell=shell_words(resources),
+            environment={},
+        )
+
+    @staticmethod
+    def _elements(submission: Submission) -> list[BatchElement]:
+        batch = submission.batch
+        return [
+            BatchElement(*fields)
+            for fields in zip(
+                batch.task_instance_ids, batch.task_ids, batch.names, batch.commands, strict=True
+            )
+        ]
+
+
+def shell_words(resources: Mapping[str, Any]) -> tuple[str, ...]:
+    """The words a command is put behind: a shell, in a container where one is asked for."""
+    container = resources.get("container")
+    if not container:
+        return ("/bin/sh", "-c")
+    program = str(resources.get("container_program") or "apptainer")
+    arguments = resources.get("container_arguments") or ()
+    return (program, "exec", *map(str, arguments), str(container), "/bin/sh", "-c")
