@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 WORKERS := 2
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help quickstart install test test-quick lint bench docs clean
+.PHONY: help quickstart install test test-quick lint bench docs slurm slurm-stop clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,11 +16,11 @@ quickstart: $(VENV)/.installed  ## Install Jobmon into .venv and run examples/li
 
 install: $(VENV)/.installed-dev  ## Install Jobmon and all that its developers need into .venv
 
-test: lint  ## Run every check and every test
-	$(BIN)/python -m pytest -n $(WORKERS)
+test: lint  ## Run every check and every test (as root on Debian: with a real Slurm; SLURM=no leaves it out)
+	scripts/with-slurm $(BIN)/python -m pytest -n $(WORKERS)
 
 test-quick: $(VENV)/.installed-dev  ## Run the tests that take little time
-	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow and not e2e"
+	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow and not e2e and not slurm"
 
 lint: $(VENV)/.installed-dev  ## Check style, types and the directions of imports
 	$(BIN)/python -m ruff check .
@@ -35,6 +35,12 @@ docs: $(VENV)/.installed-dev  ## Write the pages made from the code, and build t
 	$(BIN)/python docs/generate.py
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet -b html docs build/docs
 	@echo "The documentation is at build/docs/index.html"
+
+slurm:  ## Bring up a Slurm cluster on this machine (Debian, as root), to try Jobmon on and to test with
+	scripts/slurm-up
+
+slurm-stop:  ## Stop that cluster; its jobs are cancelled
+	scripts/slurm-down
 
 clean:  ## Remove .venv, caches and the example's results
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -7,6 +7,7 @@ import shutil
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from fastapi import FastAPI
@@ -29,8 +30,19 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # about the HTTP client underneath
     from starlette.testclient import TestClient
 
+if TYPE_CHECKING:
+    from scheduling import OneWorkerPerCluster
+
 settings.register_profile("jobmon", deadline=None, print_blob=True)
 settings.load_profile("jobmon")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneWorkerPerCluster:
+    """Two workers must not use the one real cluster of a machine at the same time."""
+    from scheduling import OneWorkerPerCluster  # there may be no pytest-xdist
+
+    return OneWorkerPerCluster(config, log)
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -1,0 +1,19 @@
+"""How tests are spread over the workers of pytest-xdist."""
+
+from __future__ import annotations
+
+from xdist.scheduler import LoadScopeScheduling
+
+# There is one of each on a machine, and tests break it on purpose.
+SHARED = ("tests/slurm/",)
+
+
+class OneWorkerPerCluster(LoadScopeScheduling):  # type: ignore[misc]
+    """Tests of one real cluster run one after the other, on one worker; all others go to whichever worker is free.
+
+    The marker ``xdist_group`` would say the same, but with pytest 9.2 and pytest-xdist 3.8 it has no effect: the one no
+    longer lets the other append the group to a test's id.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        return next((folder for folder in SHARED if nodeid.startswith(folder)), nodeid)
