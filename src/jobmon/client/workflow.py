@@ -27,7 +27,7 @@ from jobmon.client.workflow_run import DistributorContext
 from jobmon.client.yaml_file import first_key
 from jobmon.core.cluster import Cluster
 from jobmon.core.configuration import JobmonConfig
-from jobmon.core.constants import NAME_CHARACTERS, PLAN_VARIABLE, MaxConcurrentlyRunning
+from jobmon.core.constants import DRY_RUN_VARIABLE, NAME_CHARACTERS, PLAN_VARIABLE, MaxConcurrentlyRunning
 from jobmon.core.exceptions import DuplicateNodeArgsError, WorkflowAlreadyComplete, WorkflowAlreadyExists
 from jobmon.core.hashing import hash_parts
 from jobmon.core.requester import Requester
@@ -360,6 +360,10 @@ class Workflow(ResourceDefaults):
             from jobmon.client.commands.plan import end_with_plan
 
             end_with_plan(self, plan_file)
+        if preview_file := os.environ.get(DRY_RUN_VARIABLE):  # by `jobmon workflow submit --dry-run`
+            from jobmon.client.commands.submit import end_with_preview
+
+            end_with_preview(self, preview_file)
         defaults = self._defaults_in_force()
         if self._is_current and self._workflow_id is not None and defaults == self._bound_defaults:
             return send_workflow(self, self.dag_id, self.task_hash)
@@ -390,6 +394,8 @@ class Workflow(ResourceDefaults):
         resume_timeout: float = 300,
         configure_logging: bool = False,
         detach: bool = False,
+        on: str = "",
+        on_resources: Mapping[str, Any] | None = None,
     ) -> WorkflowRunResult:
         """Run every task whose upstreams are done until all are done or nothing more can be.
 
@@ -404,6 +410,10 @@ class Workflow(ResourceDefaults):
             configure_logging: show the logs of Jobmon.
             detach: return as soon as the run goes on in a process of its own, which outlives this one and the
                 terminal; ``wait()`` of the result waits for its end, ``jobmon workflow attach ID`` shows it.
+            on: with ``detach``: name of a batch cluster; that process is a job there, which is started anew where its node
+                fails. A job that still waits in its queue after ``distributor_startup_timeout`` is left there.
+            on_resources: what that job asks for: ``queue``, ``memory`` (1 GiB), ``runtime`` (a little more than
+                ``seconds_until_timeout``), ``project``.
 
         Returns:
             The status letter of the run, ``"D"`` where every task is done, with counts, ids and statuses as
@@ -420,6 +430,7 @@ class Workflow(ResourceDefaults):
             UsageError: it cannot be detached, since tasks need functions of this script; the message names one.
             KeyboardInterrupt: it was stopped by Ctrl-C.
         """
+        from jobmon.client.detached import job_options
         from jobmon.client.run import RunRequest, run_workflow
 
         if configure_logging:
@@ -440,6 +451,7 @@ class Workflow(ResourceDefaults):
             was_being_run=state.status in WORKFLOW_BEING_RUN,
             detach=detach,
             startup_timeout=distributor_startup_timeout,
+            job=job_options(detach, on, on_resources),
         )
         return run_workflow(self, request, config)
 

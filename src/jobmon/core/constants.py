@@ -78,3 +78,6 @@ TASK_NAME_CHARACTERS = 255
 
 PLAN_VARIABLE = "JOBMON_PLAN"
 """Environment variable naming a file: the script writes its plan there and ends, instead of registering or running."""
+
+DRY_RUN_VARIABLE = "JOBMON_DRY_RUN"
+"""The same, of what would be submitted."""

@@ -6,9 +6,15 @@ from typing import Any
 
 from msgspec import Struct
 
-from jobmon.core.cluster import ClusterResponse, QueueResponse
+from jobmon.core.cluster import ClusterRequest, ClusterResponse, QueueRequest, QueueResponse
 
-__all__ = ["ClusterResponse", "QueueResponse"]
+__all__ = ["ClusterRequest", "ClusterResponse", "QueueRequest", "QueueResponse"]
+
+
+class ClustersResponse(Struct):
+    """All clusters of a server."""
+
+    clusters: list[ClusterResponse]
 
 
 class ToolRequest(Struct):
@@ -193,6 +199,7 @@ class ArrayItem(Struct):
     task_template_version_id: int
     name: str
     max_concurrently_running: int = 2147483647
+    retry_policy: dict[str, str] = {}
 
 
 class ArraysRequest(Struct):

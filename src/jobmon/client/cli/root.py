@@ -9,6 +9,7 @@ from typing import Any, NoReturn, TextIO
 
 import click
 
+from jobmon.client.cli.cluster import cluster
 from jobmon.client.cli.completion import completion
 from jobmon.client.cli.config import config
 from jobmon.client.cli.doctor import doctor
@@ -106,7 +107,7 @@ def version(components: bool) -> None:
         click.echo(f"{name}: {text}")
 
 
-for _command in (workflow, task, config, server, doctor, completion):
+for _command in (workflow, task, cluster, config, server, doctor, completion):
     cli.add_command(_command)
 
 

@@ -45,24 +45,67 @@ def _tell(workflow_id: int, result: WorkflowRunResult) -> None:
 @click.option("--fail-fast", is_flag=True, help="End at the first task that fails for good.")
 @_execution_timeout_option
 @_detach_option
-def run(workflow_id: int, fail_fast: bool, execution_timeout: float, detach: bool) -> None:
+@click.option(
+    "--on",
+    "cluster",
+    default="",
+    metavar="CLUSTER",
+    help="With --detach: the run goes on in a job of this batch cluster, not on this machine.",
+)
+@click.option("--queue", default="", help="With --on: the job's queue; default: the one the cluster prefers.")
+@click.option(
+    "--memory", default="", help="With --on: memory of the job, GiB or with a unit; default: 1 GiB."
+)
+@click.option(
+    "--runtime",
+    default="",
+    help="With --on: run time of the job, seconds or with a unit; default: a little more than --execution-timeout.",
+)
+@click.option("--project", default="", help="With --on: the project (account) that is charged for the job.")
+def run(
+    workflow_id: int,
+    fail_fast: bool,
+    execution_timeout: float,
+    detach: bool,
+    cluster: str,
+    queue: str,
+    memory: str,
+    runtime: str,
+    project: str,
+) -> None:
     """Run a workflow that is registered and is not being run, without its script.
 
     One that was never run begins, one that ended early goes on with what is not done. Exit code 0: every task is done.
+
+    With --on the machine you are on need not stay up: the run goes on in a job of the cluster, which is started anew where its
+    node fails. It takes a Jobmon server that the nodes can reach (http.service_url). The local server will do where the
+    nodes are this machine, or where embedded.node_interface names the address of this machine that leads to them.
 
     \b
     Examples:
       jobmon workflow run 12
       jobmon workflow run 12 --detach
+      jobmon workflow run 12 --detach --on slurm --queue long --memory 2G
     """
     from jobmon.client.commands.run import run_workflow_by_id
     from jobmon.client.progress import choose_display
+
+    job = None
+    if cluster:
+        from jobmon.swarm.job import JobOptions
+
+        if not detach:
+            raise click.UsageError("--on goes with --detach.")
+        job = JobOptions(cluster, queue, memory, runtime, project)
+    elif queue or memory or runtime or project:
+        raise click.UsageError("--queue, --memory, --runtime and --project go with --on.")
 
     result = run_workflow_by_id(
         workflow_id,
         fail_fast=fail_fast,
         seconds_until_timeout=execution_timeout,
         detach=detach,
+        job=job,
         display=choose_display(not detach),
     )
     _tell(workflow_id, result)

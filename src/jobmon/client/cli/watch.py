@@ -99,9 +99,10 @@ def picture(overview: WorkflowOverviewResponse, width: int, height: int) -> Rend
     if overview.eta is not None:
         words = eta_words(overview.eta)
         parts.append(_line(", ".join(words if len(words) > 1 else [*words, overview.eta.how])))
+    parts += [_line(text, "yellow") for text in overview.conditions]
     parts += [Text(""), _bars(overview.tasks_by_status, width)]
     failures, running = overview.failures[:SHOWN_EVENTS], overview.running[:SHOWN_EVENTS]
-    room = max(2, height - FIXED_LINES - len(failures) - len(running))
+    room = max(2, height - FIXED_LINES - len(failures) - len(running) - len(overview.conditions))
     parts += [Text(""), _templates(overview.templates, room)]
     if len(overview.templates) > room:
         parts.append(_line(f"… and {len(overview.templates) - room} more templates", "dim"))

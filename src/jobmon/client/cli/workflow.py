@@ -24,6 +24,7 @@ from jobmon.client.cli.report import report
 from jobmon.client.cli.resources import resources
 from jobmon.client.cli.run import attach, resume, run, stop, wait
 from jobmon.client.cli.select import selector_options
+from jobmon.client.cli.submit import submit
 from jobmon.client.cli.watch import watch
 
 
@@ -61,7 +62,8 @@ def status(workflow_ids: tuple[int, ...], users: tuple[str, ...], limit: int, ou
     if not rows:
         whose = f"of {' or '.join(users)}" if users else "of yours"
         click.echo(f"There is no workflow {whose} yet.", err=True)
-    for line in [*commands.eta_lines(rows), *commands.next_commands(rows)]:
+    lines = [*commands.eta_lines(rows), *commands.condition_lines(rows), *commands.next_commands(rows)]
+    for line in lines:
         click.echo(line)
 
 
@@ -155,4 +157,5 @@ workflow.add_command(errors)
 workflow.add_command(plan)
 workflow.add_command(report)
 workflow.add_command(resources)
+workflow.add_command(submit)
 workflow.add_command(watch)

@@ -72,7 +72,7 @@ def config_settings(
     opened = open_key(section, key) if key else None
     if not found and opened is not None:
         value, origin = config.get(section, key), config.place(section, key)
-        shown = MASK if _SECRET_NAME.search(key.rpartition(".")[2]) and value else _without_secrets(value)
+        shown = MASK if _SECRET_NAME.search(key.rpartition(".")[2]) and value else without_secrets(value)
         found[section] = [Setting(key, shown, origin, opened.is_idle)]
     if not found:
         raise ConfigError(_unknown(section, key))
@@ -114,19 +114,20 @@ def masked(key: Key, value: Any) -> Any:
     """A value as it may be shown: passwords in addresses and everything named like a secret are masked."""
     if key.secret and value and not (isinstance(value, str) and key.name.endswith("_uri")):
         return MASK
-    return _without_secrets(value)
+    return without_secrets(value)
 
 
-def _without_secrets(value: Any) -> Any:
+def without_secrets(value: Any) -> Any:
+    """A value, or a mapping of values, with passwords in addresses and what is named like a secret masked."""
     if isinstance(value, str):
         value = _PASSWORD_IN_URI.sub(rf"\g<before>{MASK}\g<after>", value)
         return _SECRET_PARAMETER.sub(rf"\g<before>{MASK}", value)
     if isinstance(value, dict):
         return {
-            name: MASK if _SECRET_NAME.search(str(name)) and each else _without_secrets(each)
+            name: MASK if _SECRET_NAME.search(str(name)) and each else without_secrets(each)
             for name, each in value.items()
         }
-    return [_without_secrets(each) for each in value] if isinstance(value, list) else value
+    return [without_secrets(each) for each in value] if isinstance(value, list) else value
 
 
 def update_config_value(key: str, value: str, config_file: str | None = None) -> str:

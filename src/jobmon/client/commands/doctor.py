@@ -374,7 +374,7 @@ def _check_cluster(name: str, diagnose_cluster: Callable[[], Checks]) -> Iterato
         yield Finding(check, FAIL, f"{type(answer).__name__}: {answer}", remedy)
         return
     wrong = [f"{what}: {text}" for what, is_well, text in answer if not is_well]
-    well = "; ".join(f"{what}: {text}" for what, is_well, text in answer if is_well)
+    well = "; ".join(f"{what}: {text.rstrip('.')}" for what, is_well, text in answer if is_well)
     for text in wrong:
         yield Finding(check, FAIL, text, remedy)
     if not wrong:

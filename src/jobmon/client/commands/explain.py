@@ -44,10 +44,11 @@ class TaskExplanation(ExplainResponse):
         Args:
             width: columns the table of attempts may take; ``None``: as many as its cells need.
         """
-        parts = [self._title(), *self._reasons()]
+        parts = [self._title(), *self._reasons(), *self.conditions]
         parts.append(_past_words(self.past))
         if self.attempts:
             parts.append(_attempts_table(self.attempts, width))
+            parts += [f"Attempt {each.task_instance_id}: {each.note}" for each in self.attempts if each.note]
         return "\n".join(part for part in parts if part)
 
     def _repr_html_(self) -> str:

@@ -91,9 +91,10 @@ def flat_error_record(row: ErrorClusterRow) -> Record:
 def error_lines(workflow_id: int, answer: ErrorClustersResponse) -> list[str]:
     """What went wrong, for people: a summary, then each kind of failure, then what to type next."""
     if not answer.clusters and not answer.were_made_good:
-        return [f"No attempt of workflow {workflow_id} has failed."]
+        return [f"No attempt of workflow {workflow_id} has failed.", *answer.conditions]
     if not answer.clusters:
         return [
+            *answer.conditions,
             f"No task of workflow {workflow_id} that is not done has failed.",
             f"Failures that another attempt made good:  jobmon workflow errors {workflow_id} --all",
         ]
@@ -102,6 +103,7 @@ def error_lines(workflow_id: int, answer: ErrorClustersResponse) -> list[str]:
     lines = [f"workflow {workflow_id}: {tasks} failed in {kinds}"]
     if not answer.is_complete:
         lines[0] += f"; only the latest {thousands(answer.num_errors)} failures were looked at"
+    lines += [f"  {text}" for text in answer.conditions]
     lines += [f"  failures of {trait.template} together: {describe_trait(trait)}" for trait in answer.shared]
     for row in answer.clusters:
         span = " to ".join(dict.fromkeys(local_time(moment) for moment in (row.first_seen, row.last_seen)))

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-import tempfile
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 import msgspec
 
-from jobmon.client.atomic_file import replaced_when_complete
 from jobmon.client.bind import Requests, check_workflow
 from jobmon.client.commands.plan_compare import (
     Registered,
@@ -23,6 +18,7 @@ from jobmon.client.commands.plan_compare import (
     find_rewired,
     read_registered,
 )
+from jobmon.client.commands.script import answer_of_script, end_with_answer
 from jobmon.client.plan import (
     NO_REQUEST,
     Heading,
@@ -59,19 +55,35 @@ if TYPE_CHECKING:
     from jobmon.client.task import Task
     from jobmon.client.workflow import Workflow
 
-STDERR = 2
 _GetCluster = Callable[[str], Cluster]
 _Names = Callable[[Sequence[int]], list[str]]
 _GRAPH_ERRORS = (EmptyWorkflowError, NodeDependencyNotExistError, CyclicGraphError)
 
 
-class PlanWritten(SystemExit):
-    """Ends a script whose plan was asked for, in good order: what it has open is closed, nothing else is done."""
-
-
 # -- of a workflow in this process --------------------------------------------------------------------
-def plan_workflow(workflow: Workflow) -> Plan:
-    """What ``workflow.run()`` would do now; nothing is registered.
+class Outlook(NamedTuple):
+    """A workflow beside what is registered of it.
+
+    Attributes:
+        requests: what its tasks ask for, as far as that is sound.
+        problems: what would keep ``run()`` from running, or be changed by it.
+        columns: its tasks and why each would run.
+        upstreams: positions of the tasks each waits for; none where the graph cannot be followed.
+        match: the registered workflow of the same workflow_args.
+        differences: what differs from that one, by template; ``differs`` where anything does.
+    """
+
+    requests: Requests
+    problems: list[str]
+    columns: PlanTasks
+    upstreams: list[list[int]]
+    match: WorkflowMatchResponse
+    differences: list[TemplateDifference]
+    differs: bool
+
+
+def look_ahead(workflow: Workflow) -> Outlook:
+    """Which tasks a run would run now, and why; nothing is registered.
 
     Args:
         workflow: registered or not.
@@ -92,20 +104,30 @@ def plan_workflow(workflow: Workflow) -> Plan:
     if differs and registered is not None:
         differences = _differences(workflow, match, registered, columns)
         _mark_behind_changes(columns, upstreams)
+        problems.append(_other_tasks(workflow, match))
+    return Outlook(requests, problems, columns, upstreams, match, differences, differs)
+
+
+def plan_workflow(workflow: Workflow) -> Plan:
+    """What ``workflow.run()`` would do now; nothing is registered.
+
+    Args:
+        workflow: registered or not.
+    """
+    outlook = look_ahead(workflow)
+    columns, tasks = outlook.columns, list(workflow.tasks.values())
     heading = Heading(
-        match.workflow_id,
+        outlook.match.workflow_id,
         workflow.name,
         workflow.workflow_args,
         workflow.max_concurrently_running,
         _slots({request.cluster for request in columns.requests}, workflow.get_cluster_by_name),
     )
-    plan, chains = make_plan(heading, columns, upstreams)
+    plan, chains = make_plan(heading, columns, outlook.upstreams)
     _name_chains(plan, chains, lambda places: [tasks[place].name for place in places])
-    plan.problems += problems
-    plan.differences = differences
-    if differs:
-        plan.problems.append(_other_tasks(workflow, match))
-    plan.notes += _of_state(match.workflow_id, match.status, plan)
+    plan.problems += outlook.problems
+    plan.differences = outlook.differences
+    plan.notes += _of_state(outlook.match.workflow_id, outlook.match.status, plan)
     return plan
 
 
@@ -318,41 +340,23 @@ def plan_script(script: str | Path, arguments: Sequence[str] = ()) -> Plan:
     Raises:
         UsageError: there is no such file, it failed, or it never came to ``run()``; the message says which.
     """
-    path = Path(script)
-    if not path.is_file():
-        raise UsageError(f"There is no script {path}; name a file, or the id of a workflow.")
-    command = [str(path.resolve())]
-    if path.suffix == ".py" or not os.access(path, os.X_OK):
-        command.insert(0, sys.executable)
-    with tempfile.TemporaryDirectory(prefix="jobmon-plan-") as directory:
-        answer = Path(directory, "plan.json")
-        environment = {**os.environ, PLAN_VARIABLE: str(answer)}
-        done = subprocess.run([*command, *arguments], env=environment, stdout=STDERR, check=False)
-        if answer.exists():
-            return msgspec.json.decode(answer.read_bytes(), type=Plan)
-    if done.returncode:
-        raise UsageError(
-            f"{path} ended with exit code {done.returncode} before it came to Workflow.run(); its own words stand above."
-        )
-    raise UsageError(
-        f"{path} ended and left no plan: it never called Workflow.run(), or caught what that raised. Does it need "
-        "arguments (jobmon workflow plan SCRIPT -- ARGUMENTS)?"
-    )
+    answer = answer_of_script(script, arguments, PLAN_VARIABLE, "jobmon workflow plan")
+    return msgspec.json.decode(answer, type=Plan)
 
 
 def end_with_plan(workflow: Workflow, path: str) -> NoReturn:
     """Write the plan of a workflow to a file, unless an earlier one stands there, and end the script.
 
     Raises:
-        PlanWritten: always.
+        AnswerWritten: always.
     """
-    answer = Path(path)
-    if not answer.exists():
+
+    def answer() -> bytes:
         plan = plan_workflow(workflow)
         plan.notes.append("This is the first run() of the script; what stands behind it was not carried out.")
-        with replaced_when_complete(answer) as partial:
-            partial.write_bytes(msgspec.json.encode(plan))
-    raise PlanWritten(0)
+        return msgspec.json.encode(plan)
+
+    end_with_answer(path, answer)
 
 
 # -- reading ------------------------------------------------------------------------------------------

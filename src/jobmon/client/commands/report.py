@@ -28,7 +28,8 @@ SUFFIXES = (".html", ".csv", ".parquet")
 def workflow_trace(workflow_id: int, requester: Requester | None = None) -> Any:
     """Every attempt of a workflow as a row: its task, where it ran, what it asked for and used, when and how it ended.
 
-    Memory asked for is in GiB, memory used (``maxrss``) and ``io`` in bytes, run times in seconds, times are UTC.
+    Memory asked for is in GiB, memory used (``maxrss``) and ``io`` in bytes, run times in seconds, ``energy`` in joules,
+    times are UTC; ``note`` says why an attempt asked for something else than the one before.
 
     Args:
         workflow_id: the workflow.

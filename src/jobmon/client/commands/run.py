@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from jobmon.client.following import follow, has_ended, is_controller_gone, read_progress, result_of
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from jobmon.client.result import WorkflowRunResult
     from jobmon.client.run import RunRequest
     from jobmon.core.configuration import JobmonConfig
+    from jobmon.swarm.job import JobOptions
 
 STOP_SECONDS = 60.0
 POLL_SECONDS = 0.2
@@ -35,6 +37,7 @@ def run_workflow_by_id(
     seconds_until_timeout: float = 36000,
     detach: bool = False,
     startup_timeout: float = 180,
+    job: JobOptions | None = None,
     display: RunDisplay | None = None,
     requester: Requester | None = None,
 ) -> WorkflowRunResult:
@@ -46,6 +49,7 @@ def run_workflow_by_id(
         seconds_until_timeout: seconds the run may take.
         detach: return as soon as the run goes on in a process of its own.
         startup_timeout: seconds that process has to come up.
+        job: the job of a batch cluster which that process is to be; by default it is on this machine.
         display: shows progress.
         requester: how to reach the server.
 
@@ -79,6 +83,7 @@ def run_workflow_by_id(
         was_being_run=False,
         detach=detach,
         startup_timeout=startup_timeout,
+        job=job,
     )
     return run_registered(requester, metadata, request, config, display, "running")
 
@@ -131,7 +136,7 @@ def run_registered(
     if request.detach:
         from jobmon.client.detached import run_detached
 
-        return run_detached(requester, metadata.id, options, config, request.startup_timeout)
+        return run_detached(requester, metadata.id, options, config, request.startup_timeout, request.job)
     display = display or SilentDisplay()
     controller = Controller(requester, metadata.id, options, on_progress=display.update, config=config)
     display.start(f"{title(metadata.id, metadata.name)}: {verb}")
@@ -217,11 +222,13 @@ def stop_workflow(
 
 
 def _drain(requester: Requester, workflow_id: int, timeout: float | None, wait: bool) -> str:
+    from jobmon.swarm.job import waiting_job
+
     progress = requester.send("POST", f"/swarm/workflow/{workflow_id}/drain", None, RunProgressResponse)
     if has_ended(progress):
         status = WorkflowStatus(progress.workflow_status).name
         return f"Workflow {workflow_id} was not running; its status is {status}."
-    if is_controller_gone(progress):
+    if is_controller_gone(progress) or waiting_job(progress.controller) is not None:
         return _kill(requester, workflow_id, STOP_SECONDS)  # what is left of it can only be cleaned up
     if not wait:
         return (
@@ -238,11 +245,13 @@ def _drain(requester: Requester, workflow_id: int, timeout: float | None, wait: 
 
 
 def _kill(requester: Requester, workflow_id: int, timeout: float) -> str:
+    from jobmon.swarm.job import withdraw
     from jobmon.swarm.resume import prepare_resume
 
     before = _is_resumable(requester, workflow_id)
     deadline = time.monotonic() + timeout
-    answer = _order_stop(requester, workflow_id)
+    unbegun = before.alive_workflow_run_id if withdraw(requester, before.controller) else None
+    answer = _order_stop(requester, workflow_id, [] if unbegun is None else [unbegun])
     run_id = answer.alive_workflow_run_id
     while run_id is not None and answer.alive_workflow_run_id == run_id and not _is_dead(answer):
         if time.monotonic() > deadline:
@@ -262,9 +271,12 @@ def _kill(requester: Requester, workflow_id: int, timeout: float) -> str:
     )
 
 
-def _order_stop(requester: Requester, workflow_id: int) -> ResumableResponse:
+def _order_stop(
+    requester: Requester, workflow_id: int, dead_run_ids: Sequence[int] = ()
+) -> ResumableResponse:
     path = f"/swarm/workflow/{workflow_id}/stop"
-    return requester.send("POST", path, SetResumeRequest(), ResumableResponse)
+    order = SetResumeRequest(dead_workflow_run_ids=list(dead_run_ids))
+    return requester.send("POST", path, order, ResumableResponse)
 
 
 def _not_stopped(workflow_id: int, answer: ResumableResponse, timeout: float) -> str:

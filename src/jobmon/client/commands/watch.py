@@ -102,14 +102,17 @@ class PlainWatch:
     def __init__(self) -> None:
         self._last: tuple[Any, ...] = ()
         self._last_failure = 0
+        self._last_conditions: list[str] = []
 
     def lines(self, overview: WorkflowOverviewResponse) -> list[str]:
-        """What is new: failures, then the counts if they are others."""
+        """What is new: failures, what is the matter with clusters, then the counts if they are others."""
         lines = []
         for row in reversed(overview.failures):
             if row.task_instance_error_log_id > self._last_failure:
                 lines.append(f"failed: {failure_line(row)}")
                 self._last_failure = row.task_instance_error_log_id
+        lines += [text for text in overview.conditions if text not in self._last_conditions]
+        self._last_conditions = overview.conditions
         counts = count_by_label(overview.tasks_by_status)
         state = (overview.status, *counts.values())
         if state != self._last:

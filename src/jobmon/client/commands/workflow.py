@@ -114,6 +114,11 @@ def eta_lines(rows: Sequence[WorkflowStatusRow]) -> list[str]:
     return [f"workflow {row.id}: {describe_eta(row.eta)}" for row in rows if row.eta is not None]
 
 
+def condition_lines(rows: Sequence[WorkflowStatusRow]) -> list[str]:
+    """What is the matter with the clusters that workflows run on, a line for each."""
+    return [f"workflow {row.id}: {text}" for row in rows for text in row.conditions]
+
+
 def next_commands(rows: Sequence[WorkflowStatusRow]) -> list[str]:
     """What to type next for workflows that run, and for those with failed tasks."""
     failed = TaskStatus.ERROR_FATAL.value

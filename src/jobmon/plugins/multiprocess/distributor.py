@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import socket
 import subprocess
 import sys
@@ -25,20 +24,18 @@ from jobmon.core.configuration import JobmonConfig
 from jobmon.core.exceptions import ClusterError
 from jobmon.core.instance_event import InstanceEvent
 from jobmon.core.states import Cause, TaskInstanceEvent
-from jobmon.plugins.multiprocess.ends import describe_end, describe_excess, limits_of, with_last_lines
+from jobmon.plugins.multiprocess.ends import describe_excess, limits_of
 from jobmon.plugins.multiprocess.processes import end_processes_of
+from jobmon.worker_node.ends import describe_end, log_name, with_last_lines
 from jobmon.worker_node.measure import cgroup_base
 
-NAME_BYTES = 255
 STOP_SECONDS = 5.0
-_SEPARATORS = re.compile(r"[/\0]")
 
 
 def log_path(directory: str, task_name: str, letter: str, distributor_id: str) -> str:
     """Path of a log file, ``<directory>/<task name>.o<id>``, its name cut to what file systems take."""
-    suffix = f".{letter}{distributor_id}"
-    name = _SEPARATORS.sub("_", task_name).encode("utf-8", "replace")[: NAME_BYTES - len(suffix)]
-    return os.path.join(directory, name.decode("utf-8", "ignore") + suffix)
+    name = log_name(task_name.encode("utf-8", "replace"), f".{letter}{distributor_id}".encode())
+    return os.path.join(directory, name.decode())
 
 
 class MultiprocessDistributor(ClusterDistributor):

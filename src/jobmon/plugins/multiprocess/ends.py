@@ -1,49 +1,12 @@
-"""How commands ended, in words; what they asked for and went beyond."""
+"""What commands asked for and went beyond; :mod:`jobmon.worker_node.ends` has the words for all other ends."""
 
 from __future__ import annotations
 
-import os
-import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from jobmon.core.resources import bytes_to_gib, canonical_resources, describe_memory, memory_to_bytes
-
-ERROR_LINES = 20
-
-
-def describe_end(exit_code: int, stderr_log: str, stdout_log: str = "", logs: Sequence[str] = ()) -> str:
-    """How a command failed, in words, with the last lines it wrote.
-
-    Args:
-        exit_code: its exit code; negative: the signal that ended it.
-        stderr_log: the end of what it wrote to stderr.
-        stdout_log: the same of stdout.
-        logs: paths of its log files, to see whether there is room for them.
-    """
-    text = describe_exit(exit_code)
-    if exit_code == -signal.SIGKILL:
-        text += " Nobody here sent it; did the machine run out of memory?"
-    elif exit_code == 127:
-        text = "The command exited with code 127: the shell did not find it. Is it installed and on PATH?"
-    elif exit_code == 126:
-        text = "The command exited with code 126: it was found but may not be executed."
-    return with_last_lines(text + full_disks(*logs), stderr_log, stdout_log)
-
-
-def describe_exit(exit_code: int) -> str:
-    """An exit code (negative: a signal) as a sentence."""
-    if exit_code >= 0:
-        return f"The command exited with code {exit_code}."
-    number = -exit_code
-    name = signal.Signals(number).name if number in set(signal.Signals) else str(number)
-    return f"The command was ended by signal {number} ({name})."
-
-
-def with_last_lines(text: str, stderr_log: str, stdout_log: str = "") -> str:
-    """A sentence, then the last lines a command wrote to stderr; to stdout where stderr says nothing."""
-    log = stderr_log if stderr_log.strip() else stdout_log
-    return "\n".join([text, *log.rstrip().splitlines()[-ERROR_LINES:]])
+from jobmon.worker_node.ends import describe_exit
 
 
 def limits_of(resources: Mapping[str, Any]) -> dict[str, float]:
@@ -91,15 +54,3 @@ def describe_excess(told: Mapping[str, Any], limits: Mapping[str, float]) -> str
     if told["limit"]:
         return f"The command was ended: {about}"
     return f"{describe_exit(told['exit_code'])} That counts as a lack of memory: {about}"
-
-
-def full_disks(*paths: str) -> str:
-    """A sentence on the file systems of log files that have no room left; empty when all have."""
-    full = []
-    for directory in sorted({os.path.dirname(path) for path in paths if path}):
-        try:
-            if os.statvfs(directory).f_bavail == 0:
-                full.append(directory)
-        except OSError:
-            continue  # it cannot be asked: then it is not the one to blame
-    return f" The disk is full where its logs are: {', '.join(full)}." if full else ""

@@ -9,7 +9,9 @@ from jobmon.serializers.define import (
     ArraysResponse,
     AttributesRequest,
     AttributesResponse,
+    ClusterRequest,
     ClusterResponse,
+    ClustersResponse,
     DagRequest,
     DagResponse,
     EdgesRequest,
@@ -37,7 +39,7 @@ from jobmon.serializers.define import (
     WorkflowResponse,
 )
 from jobmon.server.web import dialect
-from jobmon.server.web.store import attributes, bind, define, graph
+from jobmon.server.web.store import attributes, bind, clusters, define, graph
 from jobmon.server.web.store.ownership import require_owner
 from jobmon.server.web.wire import RequestContext, WireRouter
 
@@ -108,6 +110,21 @@ def cluster(context: RequestContext, name: str) -> ClusterResponse:
     """A cluster with its queues."""
     with context.state.database.read() as connection:
         return define.cluster_read(connection, name)
+
+
+@router.route("POST", "/cluster", request=ClusterRequest, response=ClusterResponse)
+def cluster_create(context: RequestContext, message: ClusterRequest) -> ClusterResponse:
+    """Register a cluster or bring it up to date."""
+    return context.state.database.retrying_write(
+        lambda connection: clusters.cluster_create_or_update(connection, message)
+    )
+
+
+@router.route("GET", "/clusters", response=ClustersResponse)
+def clusters_list(context: RequestContext) -> ClustersResponse:
+    """All clusters with their queues."""
+    with context.state.database.read() as connection:
+        return clusters.clusters_read(connection)
 
 
 @router.route("POST", "/task_resources", request=TaskResourcesRequest, response=TaskResourcesResponse)
