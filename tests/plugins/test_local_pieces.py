@@ -14,11 +14,11 @@ from jobmon.core.resources import describe_memory
 from jobmon.core.states import TaskInstanceEvent, TaskInstanceStatus
 from jobmon.plugins.dummy import DummyDistributor, DummyQueue
 from jobmon.plugins.multiprocess.distributor import log_path
-from jobmon.plugins.multiprocess.ends import describe_end
 from jobmon.plugins.multiprocess.processes import end_processes_of, processes_of
 from jobmon.plugins.multiprocess.queue import LocalQueue, machine_gib
 from jobmon.plugins.multiprocess.worker_node import LocalWorkerNode
 from jobmon.testing.conformance import BLOCK, LocalCluster
+from jobmon.worker_node.ends import describe_end
 
 
 # -- dummy ------------------------------------------------------------------------------------------------

@@ -21,7 +21,6 @@ from sqlalchemy import Connection, Engine, create_engine, select
 
 from jobmon.core import states
 from jobmon.core.states import (
-    BLAMELESS,
     TASK,
     TASK_ACTIVE,
     TASK_EVENT_OF_INSTANCE_STATE,
@@ -34,6 +33,8 @@ from jobmon.core.states import (
     WORKFLOW_RUN_ALIVE,
     Budget,
     Cause,
+    Charge,
+    RetryPolicies,
     TaskEvent,
     TaskInstanceEvent,
     TaskInstanceStatus,
@@ -44,6 +45,7 @@ from jobmon.core.states import (
     WorkflowStatus,
 )
 from jobmon.server.web.models import (
+    Array,
     Edge,
     Task,
     TaskHistory,
@@ -52,6 +54,7 @@ from jobmon.server.web.models import (
     WorkflowHistory,
     WorkflowRun,
 )
+from jobmon.server.web.store.attempts import policies_decode
 
 MAX_INFRASTRUCTURE_LOSSES = 10
 DRAIN_EVENT = "drain"
@@ -218,6 +221,10 @@ class _Replay:
         self.rows = {row.id: row for row in connection.execute(select(Task.__table__))}
         self.instance_rows = {row.id: row for row in connection.execute(select(TaskInstance.__table__))}
         self.upstream = _upstream_tasks(connection, self.rows)
+        self.policies_of_array = {
+            array_id: policies_decode(text)
+            for array_id, text in connection.execute(select(Array.id, Array.retry_policy))
+        }
         last_run: dict[int, int] = {}
         for run_id, workflow_id in connection.execute(select(WorkflowRun.id, WorkflowRun.workflow_id)):
             last_run[workflow_id] = max(run_id, last_run.get(workflow_id, 0))
@@ -323,16 +330,23 @@ class _Replay:
             self._say(where, f"{event} without a failure before it")
             return
         instance = self.instance_rows.get(failed)
-        cause = Cause(instance.cause) if instance is not None and instance.cause else Cause.CODE
-        if cause in BLAMELESS:
+        cause = Cause(instance.cause) if instance is not None and instance.cause else None
+        policies = self._policies(row.task_id)
+        status = self.instances[failed]
+        if states.policy_after(status, cause, policies).charge is Charge.INFRASTRUCTURE:
             task.num_losses += 1
         if row.workflow_run_id not in self.last_runs or row.task_id not in self.rows:
             return
         limit = self.rows[row.task_id].max_attempts
         budget = Budget(task.num_attempts, limit, task.num_losses, self.max_losses)
-        expected = states.after_failure(self.instances[failed], cause, budget)
+        expected = states.after_failure(status, cause, budget, policies)
         if expected is not event:
             self._say(where, f"{event} after {budget} and cause {cause}; it ought to be {expected}")
+
+    def _policies(self, task_id: int) -> RetryPolicies:
+        """What follows failures of a task, by the policy its array has now."""
+        row = self.rows.get(task_id)
+        return states.RETRY_POLICIES if row is None else self.policies_of_array[row.array_id]
 
     def _compare(self) -> None:
         """The tables at the end."""

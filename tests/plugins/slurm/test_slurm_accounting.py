@@ -15,7 +15,13 @@ MIB = 2**20
 
 def row(**values: str) -> str:
     """A row of a job, as sacct prints it."""
-    usual = {"JobID": "7_1", "State": "FAILED", "ExitCode": "3:0", "Partition": "short", "Submit": "2026-11-21T10:00:00"}
+    usual = {
+        "JobID": "7_1",
+        "State": "FAILED",
+        "ExitCode": "3:0",
+        "Partition": "short",
+        "Submit": "2026-11-21T10:00:00",
+    }
     usual |= {"ElapsedRaw": "5", "TimelimitRaw": "10", "TotalCPU": "00:01.5", "ReqMem": "64M", "NNodes": "1"}
     usual |= {"NCPUS": "1", "Reason": "None", "NodeList": "n1", "JobName": "name"}
     return "|".join({**dict.fromkeys(FIELDS, ""), **usual, **values}.values())
@@ -114,7 +120,9 @@ def test_memory_that_was_asked_for(text: str, nodes: str, cpus: str, mib: int | 
 
 def test_the_peak_is_that_of_the_largest_step() -> None:
     """Steps of MPI programs have rows of their own."""
-    steps = [row(JobID=f"7_1.{step}", MaxRSS=peak, Partition="") for step, peak in (("batch", "10M"), ("0", "2G"))]
+    steps = [
+        row(JobID=f"7_1.{step}", MaxRSS=peak, Partition="") for step, peak in (("batch", "10M"), ("0", "2G"))
+    ]
     job = read(row(), *steps, row(JobID="7_1.extern", Partition="", MaxRSS=""))["7_1"]
     assert (job.maxrss, job.cpu) == (2 * 1024 * MIB, 1.5)
 

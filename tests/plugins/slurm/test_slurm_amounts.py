@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -53,8 +55,18 @@ def test_sizes(text: str, size: int | None) -> None:
 
 @pytest.mark.parametrize(
     ("text", "exit_code"),
-    [("3:0", (3, 0)), ("0:9", (0, 9)), ("0:125", (0, 125)), ("768", (3, 0)), ("9", (0, 9)), ("35072", (137, 0))]
-    + [("253", (0, 125)), ("", (None, None)), ("x:1", (None, None)), ("1:", (None, None))],
+    [
+        ("3:0", (3, 0)),
+        ("0:9", (0, 9)),
+        ("0:125", (0, 125)),
+        ("768", (3, 0)),
+        ("9", (0, 9)),
+        ("35072", (137, 0)),
+        ("253", (0, 125)),
+        ("", (None, None)),
+        ("x:1", (None, None)),
+        ("1:", (None, None)),
+    ],
 )
 def test_exit_codes(text: str, exit_code: tuple[int | None, int | None]) -> None:
     """Both halves of the accounting's form, and a raw wait status."""
@@ -77,7 +89,9 @@ def test_ids(text: str, parts: tuple[str, tuple[int, ...]]) -> None:
     assert split_id(text) == parts
 
 
-@pytest.mark.parametrize("text", ["", "abc", "13_[1,3,5,...]", "13_[1-", "13_", "13_[0-99999999999]", "13_[5-1:0]"])
+@pytest.mark.parametrize(
+    "text", ["", "abc", "13_[1,3,5,...]", "13_[1-", "13_", "13_[0-99999999999]", "13_[5-1:0]"]
+)
 def test_what_is_no_id(text: str) -> None:
     """A list that was cut short is not taken for a whole one, an endless one is not unfolded."""
     with pytest.raises(ValueError, match="is no "):
@@ -94,4 +108,4 @@ def test_lists_of_numbers_survive(numbers: list[int]) -> None:
 def test_lists_of_numbers_are_short(numbers: list[int]) -> None:
     """No two parts of a compressed list could be one."""
     parts = [part.split("-") for part in compress(numbers).split(",")]
-    assert all(int(left[-1]) + 1 < int(right[0]) for left, right in zip(parts, parts[1:], strict=False))
+    assert all(int(left[-1]) + 1 < int(right[0]) for left, right in itertools.pairwise(parts))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from recordings import RECORDED, recorded
 
-from jobmon.core.exceptions import ClusterBusy, ClusterError, ClusterUnreachable, SubmissionError
+from jobmon.core.exceptions import BatchTooLarge, ClusterBusy, ClusterError, ClusterUnreachable, SubmissionError
 from jobmon.plugins.slurm.errors import Occupancy, refusal, tidy
 
 POLICY = (
@@ -89,7 +89,8 @@ def test_a_limit_on_submitted_jobs(text: str) -> None:
         (Occupancy(most=10, queued=8), ClusterBusy),
         (Occupancy(most=10, queued=2), SubmissionError),
         (Occupancy(most=10, queued=2, is_shared=True), ClusterBusy),
-        (Occupancy(most=4), SubmissionError),
+        (Occupancy(most=4), BatchTooLarge),
+        (Occupancy(most=0), SubmissionError),
     ],
 )
 def test_words_for_both(occupancy: Occupancy | None, kind: type[ClusterError]) -> None:
@@ -98,9 +99,10 @@ def test_words_for_both(occupancy: Occupancy | None, kind: type[ClusterError]) -
 
 
 def test_an_array_beyond_the_limit_never_passes() -> None:
-    """However long it waits; the message says what to set."""
+    """However long it waits; a smaller one does, and the message says how to avoid the try."""
     error = refusal(f"sbatch: error: AssocMaxSubmitJobLimit\n{POLICY}", 50, Occupancy(most=10))
-    assert type(error) is SubmissionError
+    assert isinstance(error, BatchTooLarge)
+    assert error.most_steps == 10
     assert "array_limit=10" in str(error)
 
 

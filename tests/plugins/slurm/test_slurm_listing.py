@@ -35,7 +35,9 @@ def test_a_state_nobody_knows_is_listed(state: str) -> None:
     assert [row.state for row in read_listing(f"7_1|{state}|None|n1|0|name|")] == [state]
 
 
-@pytest.mark.parametrize("text", ["<html>504</html>", "7_1|RUNNING|None", "7_[1,2,...]|PENDING|None||0|name|", "|||||"])
+@pytest.mark.parametrize(
+    "text", ["<html>504</html>", "7_1|RUNNING|None", "7_[1,2,...]|PENDING|None||0|name|", "|||||"]
+)
 def test_nonsense_is_refused(text: str) -> None:
     """Text that is no list of jobs is not taken for an empty one."""
     with pytest.raises(ValueError, match="is no"):

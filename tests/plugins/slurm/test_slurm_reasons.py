@@ -57,6 +57,7 @@ def test_what_no_waiting_mends(reason: str) -> None:
         "QOSMaxCpuPerUserLimit",
         "QOSGrpGRES",
         "Licenses",
+        "Nodes required for job are DOWN, DRAINED or reserved for jobs in higher priority partitions",
     ],
 )
 def test_what_may_pass(reason: str) -> None:

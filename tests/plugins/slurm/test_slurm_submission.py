@@ -29,14 +29,26 @@ from jobmon.plugins.slurm.submission import (
 )
 
 WORDS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\r"), max_size=40)
-ECHO = (sys.executable, "-I", "-c", "import json, os, sys; print(json.dumps([sys.argv[1:], dict(os.environ)]))")
+ECHO = (
+    sys.executable,
+    "-I",
+    "-c",
+    "import json, os, sys; print(json.dumps([sys.argv[1:], dict(os.environ)]))",
+)
 """A wrapper that tells how it was called."""
 
 
 def job(name: str = "batch-1", logs: str = "/logs", steps: int = 5, **resources: Any) -> BatchJob:
     """A batch."""
     return BatchJob(
-        name, 7, 1, tuple(range(steps)), Path("/batch"), ("/usr/bin/python3", "-I", "w.py"), resources, Path(logs)
+        name,
+        7,
+        1,
+        tuple(range(steps)),
+        Path("/batch"),
+        ("/usr/bin/python3", "-I", "w.py"),
+        resources,
+        Path(logs),
     )
 
 
@@ -48,7 +60,15 @@ def words(**resources: Any) -> list[str]:
 def test_resources_become_options() -> None:
     """Memory is rounded up to MiB, run time to minutes."""
     asked = words(
-        queue="long", cores=2, memory=0.0625, runtime=61, project="p", constraints="a&b", qos="q", nodes=2, ntasks=8
+        queue="long",
+        cores=2,
+        memory=0.0625,
+        runtime=61,
+        project="p",
+        constraints="a&b",
+        qos="q",
+        nodes=2,
+        ntasks=8,
     )
     assert {
         "--partition=long",
@@ -161,7 +181,13 @@ def run_script(script: str, **environment: str) -> subprocess.CompletedProcess[s
     """Run a batch script as the second element of array 12."""
     ids = {"SLURM_ARRAY_TASK_ID": "2", "SLURM_ARRAY_JOB_ID": "12", "PATH": os.environ["PATH"]}
     return subprocess.run(
-        ["/bin/sh"], input=script, env={**ids, **environment}, text=True, capture_output=True, timeout=60, check=False
+        ["/bin/sh"],
+        input=script,
+        env={**ids, **environment},
+        text=True,
+        capture_output=True,
+        timeout=60,
+        check=False,
     )
 
 
@@ -175,14 +201,19 @@ def test_words_survive_the_shell(given_words: list[str]) -> None:
 
 
 @settings(max_examples=100)
-@given(WORDS.filter(str.isprintable).filter(bool), WORDS.filter(lambda text: text.strip() and text.isprintable()))
+@given(
+    WORDS.filter(str.isprintable).filter(bool), WORDS.filter(lambda text: text.strip() and text.isprintable())
+)
 def test_a_described_script_says_the_same(directory: str, project: str) -> None:
     """Its #SBATCH lines hold the options, each one word for the shell's rules of quoting."""
     submission = submission_of(job(working_dir="/" + directory, project=project, runtime=60))
     text = described_script(submission)
     lines = [line.removeprefix("#SBATCH ") for line in text.splitlines() if line.startswith("#SBATCH ")]
     assert [shlex.split(line) for line in lines][:-1] == [[word] for word in sbatch_words(submission)]
-    assert "".join(line + "\n" for line in text.splitlines() if not line.startswith("#SBATCH")) == submission.script
+    assert (
+        "".join(line + "\n" for line in text.splitlines() if not line.startswith("#SBATCH"))
+        == submission.script
+    )
 
 
 def test_a_clean_environment() -> None:
@@ -219,12 +250,14 @@ def test_modules(tmp_path: Path) -> None:
 def test_conda(tmp_path: Path) -> None:
     """An environment given by its path needs no conda on the node; one given by name does."""
     (tmp_path / "bin").mkdir()
-    done = run_script(batch_script(ECHO, {"conda": str(tmp_path)}), PATH="/usr/bin:/bin", CONDA_EXE="/no/conda")
+    done = run_script(
+        batch_script(ECHO, {"conda": str(tmp_path)}), PATH="/usr/bin:/bin", CONDA_EXE="/no/conda"
+    )
     environment = json.loads(done.stdout)[1]
     assert environment["CONDA_PREFIX"] == str(tmp_path)
     assert environment["PATH"].startswith(f"{tmp_path}/bin:")
     conda = tmp_path / "conda"
-    conda.write_text('#!/bin/sh\necho \'conda() { CONDA_CALL="$*"; export CONDA_CALL; }\'\n')
+    conda.write_text("#!/bin/sh\necho 'conda() { CONDA_CALL=\"$*\"; export CONDA_CALL; }'\n")
     conda.chmod(0o700)
     named = run_script(batch_script(ECHO, {"conda": "my env"}), CONDA_EXE=str(conda))
     assert json.loads(named.stdout)[1]["CONDA_CALL"] == "activate my env"

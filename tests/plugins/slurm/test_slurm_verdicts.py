@@ -58,7 +58,9 @@ def test_no_word_is_forgotten() -> None:
     assert all(end_of(accounted(state)) is not None for state in ENDED_STATES)
 
 
-@pytest.mark.parametrize("state", ["PENDING", "RUNNING", "COMPLETING", "REQUEUED", "SUSPENDED", "SOMETHING_NEW", ""])
+@pytest.mark.parametrize(
+    "state", ["PENDING", "RUNNING", "COMPLETING", "REQUEUED", "SUSPENDED", "SOMETHING_NEW", ""]
+)
 def test_what_is_no_end(state: str) -> None:
     """A job that may go on, or that Slurm is about to start anew, has not ended; a new word is no failure."""
     assert end_of(accounted(state)) is None
@@ -126,6 +128,14 @@ def test_codes_above_128() -> None:
     assert "SIGKILL" in exact.description
     assert "another version" in end("FAILED", exit_code=70).description
     assert not needs_log(accounted("FAILED", exit_code=3))
+
+
+def test_a_failure_with_code_0() -> None:
+    """The accounting tells that for a moment: the controller is asked, and no code is made up."""
+    assert needs_log(accounted("FAILED", exit_code=0, signal=0))
+    found = end("FAILED", exit_code=0, signal=0)
+    assert (found.event, found.cause, found.exit_code) == (E.FAIL, Cause.CODE, None)
+    assert "not with which code" in found.description
 
 
 def test_a_job_that_was_not_started() -> None:
