@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from memory_cluster import MemoryCluster, Run
 
 from jobmon.core.batch_cluster import JobLook, RemoteEnd
 from jobmon.core.exceptions import ClusterBusy, ClusterUnreachable, SubmissionError
@@ -14,8 +15,6 @@ from jobmon.core.instance_event import InstanceEvent
 from jobmon.core.states import Cause, TaskInstanceEvent, TaskInstanceStatus
 from jobmon.distributor import batch as batch_module
 from jobmon.serializers.swarm import InstanceChanges, LiveInstance
-
-from memory_cluster import MemoryCluster, Run
 
 E = TaskInstanceEvent
 
@@ -231,6 +230,49 @@ def test_limits_that_change_throttle_what_was_submitted(run: Run, cluster: Memor
         run.attempts.note_limits(100, {3: limit})
         run.wait_for(lambda: cluster.throttled.get("1_1") == expected, f"a throttle of {expected}")  # noqa: B023
     assert run.attempts.held() == {}
+
+
+def test_what_one_batch_leaves_of_a_limit_the_next_one_gets(run: Run, cluster: MemoryCluster) -> None:
+    """Two batches of an array that was paused go on one after the other, and no others come between."""
+    run.attempts.note_limits(100, {3: 100})
+    run.submit(11, 12)
+    run.submit(13, 14, batch_num=2)
+    run.wait_for(lambda: len(run.told(E.LAUNCH)) == 4, "the launches")
+    run.attempts.note_limits(100, {3: 2})
+    run.wait_for(lambda: cluster.throttled == {"2_1": 0}, "the throttle")
+    assert run.attempts.held() == {3: 2}
+    run.attempts.note_changes(InstanceChanges([11], TaskInstanceStatus.DONE.value))
+    assert run.attempts.held() == {3: 1}
+    run.wait_for(lambda: cluster.throttled == {"2_1": 1}, "the first slot")
+    run.attempts.note_changes(InstanceChanges([12], TaskInstanceStatus.DONE.value))
+    assert run.attempts.held() == {}
+
+
+def test_a_full_cluster_is_forgotten_when_nothing_waits_for_it(run: Run, cluster: MemoryCluster) -> None:
+    """The tasks were stopped meanwhile: others may be handed over."""
+    cluster.faults["submit"] = [ClusterBusy("full")]
+    run.submit(11)
+    run.wait_for(lambda: "submit" in cluster.calls, "the first try")
+    run.attempts.terminate([11])
+    run.wait_for(lambda: run.told(E.ABORT) == [11], "its end")
+    run.wait_for(lambda: run.attempts.room().slots > 0, "room")
+
+
+def test_words_that_are_read_do_not_make_a_cluster_reachable(cluster: MemoryCluster, tmp_path: Path) -> None:
+    """The shared directory is not the cluster: what is the matter with it stays."""
+    run = Run(cluster, tmp_path, is_server_known=False)
+    cluster.faults["look"] = [ClusterUnreachable("no answer")] * 1000
+    run.open()
+    try:
+        run.submit(11)
+        run.wait_for(lambda: cluster.calls.count("look") >= 1, "a look")
+        spooled(run, InstanceEvent(11, E.START))
+        run.wait_for(lambda: run.told(E.START) == [11], "the word")
+        news = run.attempts.take_news()
+        assert news is not None
+        assert news.condition is not None
+    finally:
+        run.attempts.close()
 
 
 def test_leaving_keeps_what_runs_and_gives_back_what_waits(run: Run, cluster: MemoryCluster) -> None:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
+import sqlite3
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +73,7 @@ def test_a_job_hosts_the_run(place: Place, yard: Path) -> None:
     """It goes on by itself, in the job that is named; what it asked for fits the queue; no secret is on its command line."""
     register(place, place.task("a", gate="go"))
     said = begin(place, "--memory", "2G", "--project", "p")
-    assert "goes on by itself, in job 1 of cluster yard, queue main" in said
+    assert "goes on by itself, in job 1 of cluster yard (queue main, at most 10 min)" in said
     assert "controller.log" in said
     place.wait_started("a")
     job = json.loads((yard / "1.json").read_text())
@@ -93,6 +96,7 @@ def test_a_job_hosts_the_run(place: Place, yard: Path) -> None:
     assert place.runs() == "D"
     assert "run 1 of workflow 1 goes on" in log(place)
     wait_until(lambda: is_gone(pid), "the end of the job")
+    assert not request.exists()
 
 
 def test_from_the_script(place: Place, yard: Path) -> None:
@@ -113,7 +117,7 @@ def test_from_the_script(place: Place, yard: Path) -> None:
         "print('RESULT', json.dumps([str(result.wait(20)), result.place, result.log]))\n"
     )
     status, where, path = said(script)
-    assert (status, where) == ("D", "job 1 of cluster yard, queue main")
+    assert (status, where) == ("D", "job 1 of cluster yard (queue main, at most 10 min)")
     assert Path(path).exists()
     assert script.text.count("UsageError") == 5, script.text
     for words in (
@@ -138,7 +142,10 @@ def test_it_waits_in_the_queue(place: Place, yard: Path) -> None:
     register(place, place.task("a"))
     script = place.start_python(WAITING)
     waits_for, text = said(script)
-    assert "begins when job 1 of cluster yard, queue main starts, which waits for: Closed" in text
+    assert (
+        "begins when job 1 of cluster yard (queue main, at most 10 min) starts, which waits for: Closed"
+        in text
+    )
     assert waits_for == "Closed: nothing starts in this yard."
     assert place.runs() == "L"
     second = place.start_jobmon("workflow", "run", 1)
@@ -179,12 +186,20 @@ def test_a_run_that_did_not_begin_is_withdrawn(place: Place, yard: Path, how: st
     assert len(place.runs()) == (2 if how == "resume" else 1)
 
 
-def test_started_anew_it_takes_its_run_over(place: Place, yard: Path) -> None:
-    """Kill -9, as when its node fails: what was done stays done, the rest is done by a new run."""
+@pytest.mark.parametrize("what", ["dead", "out of sight", "alive"])
+def test_started_anew_it_takes_its_run_over(place: Place, yard: Path, what: str) -> None:
+    """What was done stays done, the rest is done by a new run.
+
+    The first controller is seen to be dead, or cannot be looked up (its node is another one) and counts as lost in time,
+    or it lives (its node is cut off from the cluster) and hands over.
+    """
     register(place, place.task("a"), place.task("b", gate="go", upstream=["a"]))
     begin(place)
     place.wait_started("b")
-    os.kill(controller(place), signal.SIGKILL)
+    if what != "alive":
+        os.kill(controller(place), signal.SIGKILL)
+    if what == "out of sight":
+        move_elsewhere(place)
     start_anew(place)
     place.wait_started("b", times=2)
     place.open("go")
@@ -195,6 +210,15 @@ def test_started_anew_it_takes_its_run_over(place: Place, yard: Path) -> None:
     start_anew(place)  # once more, for nothing
     wait_until(lambda: is_gone(int((yard / "1.pid").read_text())), "the end of the job")
     assert place.runs() == "TD"
+
+
+def move_elsewhere(place: Place) -> None:
+    """Have the controller be one of another machine."""
+    here, there = json.dumps(socket.gethostname()), json.dumps("elsewhere")
+    with closing(sqlite3.connect(place.files.database, timeout=10)) as database, database:
+        database.execute("UPDATE workflow_run SET controller = replace(controller, ?, ?)", (here, there))
+    answer = shared(place) / "controller" / "run_1.json.answer"
+    answer.write_text(answer.read_text().replace(here, there))
 
 
 def test_the_cluster_ends_the_job(place: Place, yard: Path) -> None:

@@ -215,6 +215,12 @@ CASES: dict[str, Callable[[Scene], tuple[object, msgspec.Struct | None]]] = {
         "",
         define.TaskTemplateVersionRequest(s.template_id, "{a} {b} {c}", "h", ["a"], ["b"], ["c"]),
     ),
+    "POST /define/cluster": lambda s: (
+        "",
+        define.ClusterRequest(
+            "hpc", "slurm", {"bin": "/usr/bin"}, [define.QueueRequest("q", {"cores": [1, 4]})]
+        ),
+    ),
     "POST /define/task_resources": lambda s: (
         "",
         define.TaskResourcesRequest(
@@ -306,6 +312,7 @@ CASES: dict[str, Callable[[Scene], tuple[object, msgspec.Struct | None]]] = {
         s.run_id,
         swarm.ResetTasksRequest(True, increase_resources=True),
     ),
+    "POST /swarm/cluster/{cluster_name}/forgive_node": lambda s: ("dummy", swarm.ForgiveNodeRequest("n1")),
     "PUT /swarm/workflow/{workflow_id}/limit": lambda s: (s.workflow.workflow_id, swarm.LimitRequest(3)),
     "POST /worker/task_instance/{task_instance_id}/event": lambda s: (
         s.attempt,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from jobmon.client.following import read_progress
 from jobmon.client.result import WorkflowRunResult
@@ -15,21 +18,44 @@ if TYPE_CHECKING:
     from jobmon.client.workflow import Workflow
     from jobmon.client.workflow_run import WorkflowRun
     from jobmon.swarm.controller import RunOptions, TaskHooks
+    from jobmon.swarm.job import JobOptions
 
 
 def run_detached(
-    requester: Requester, workflow_id: int, options: RunOptions, config: JobmonConfig, startup_timeout: float
+    requester: Requester,
+    workflow_id: int,
+    options: RunOptions,
+    config: JobmonConfig,
+    startup_timeout: float,
+    job: JobOptions | None = None,
 ) -> WorkflowRunResult:
-    """Create a run and hand it to a process of its own; returns as soon as that works.
+    """Create a run and hand it to a process of its own, or to a job of a batch cluster; returns as soon as that works.
+
+    A job that still waits in the queue when ``startup_timeout`` is over is left there.
 
     Raises:
         WorkflowNotResumable: another run of the workflow is alive.
         WorkflowAlreadyComplete: every task is done.
         DistributorStartupTimeout, DistributorUnexpected: the process did not come up.
+        ClusterError, UsageError: the cluster does not take the job.
     """
+    if job is None:
+        run_id, log = _start_process(requester, workflow_id, options, config, startup_timeout)
+        return _begun(requester, workflow_id, run_id, log)
+    from jobmon.swarm.job import start_job
+
+    started = start_job(requester, workflow_id, options, job, config, startup_timeout)
+    result = _begun(requester, workflow_id, started.workflow_run_id, started.log)
+    result.place, result.waits_for = started.place, started.waits_for
+    return result
+
+
+def _start_process(
+    requester: Requester, workflow_id: int, options: RunOptions, config: JobmonConfig, startup_timeout: float
+) -> tuple[int, Path]:
+    """Create a run and start the process that hosts it; the run and the log."""
     from jobmon.client.workflow_run import WorkflowRun
     from jobmon.swarm.host import start_host
-    from jobmon.swarm.outcome import RunOutcome
 
     run = WorkflowRun(workflow_id, requester, options.heartbeat_interval, options.report_by_buffer)
     run.bind()
@@ -38,6 +64,13 @@ def run_detached(
     except BaseException as error:
         _give_up(run, error)
         raise
+    return run.workflow_run_id, log
+
+
+def _begun(requester: Requester, workflow_id: int, workflow_run_id: int, log: Path) -> WorkflowRunResult:
+    """The result of a run that goes on elsewhere, as it stands now."""
+    from jobmon.swarm.outcome import RunOutcome
+
     progress = read_progress(requester, workflow_id)
     begun = RunOutcome(
         final_status=progress.run_status,
@@ -50,7 +83,7 @@ def run_detached(
         done_task_ids=[],
         failed_task_ids=[],
     )
-    result = WorkflowRunResult.of_outcome(workflow_id, run.workflow_run_id, begun)
+    result = WorkflowRunResult.of_outcome(workflow_id, workflow_run_id, begun)
     result.is_detached = True
     result.log = str(log)
     result._requester = requester
@@ -67,6 +100,29 @@ def _give_up(run: WorkflowRun, error: BaseException) -> None:
         except JobmonError as second:
             error.add_note(f"The server could not be told that run {run.workflow_run_id} ended: {second}")
         return
+
+
+def job_options(detach: bool, on: str, resources: Mapping[str, Any] | None) -> JobOptions | None:
+    """What the job asks for that is to host a run; ``None`` where the run needs none.
+
+    Raises:
+        UsageError: the arguments do not go together.
+    """
+    if not on:
+        if resources:
+            raise UsageError(
+                "on_resources are those of the job that hosts the run; name its cluster with on=."
+            )
+        return None
+    if not detach:
+        raise UsageError(f"A run in a job of cluster '{on}' goes on by itself: say detach=True as well.")
+    from jobmon.swarm.job import JobOptions
+
+    known = {each.name for each in fields(JobOptions)} - {"cluster_name"}
+    unknown = sorted(set(resources or {}) - known)
+    if unknown:
+        raise UsageError(f"on_resources: {unknown[0]} is not one of {', '.join(sorted(known))}.")
+    return JobOptions(on, **{name: str(value) for name, value in (resources or {}).items()})
 
 
 def require_no_functions(workflow: Workflow, hooks: TaskHooks) -> None:
@@ -95,8 +151,12 @@ def how_to_follow(result: WorkflowRunResult) -> str:
     """What to type to look after a detached run."""
     number = result.workflow_id
     status = WorkflowRunStatus(str(result)).name
+    if result.waits_for:
+        how = f"begins when {result.place} starts, which waits for: {result.waits_for}"
+    else:
+        how = f"goes on by itself{f', in {result.place}' if result.place else ''} ({status})"
     return (
-        f"workflow {number}: run {result.workflow_run_id} goes on by itself ({status})\n"
+        f"workflow {number}: run {result.workflow_run_id} {how}\n"
         f"  watch it:     jobmon workflow attach {number}\n"
         f"  wait for it:  jobmon workflow wait {number}\n"
         f"  stop it:      jobmon workflow stop {number}            (--drain lets running tasks finish)\n"

@@ -10,7 +10,7 @@ from jobmon.client.result import WorkflowRunResult
 from jobmon.core.exceptions import DistributorNotAlive, WorkflowRunStateError, WorkflowTimeoutError
 from jobmon.core.process_identity import is_alive
 from jobmon.core.requester import Requester
-from jobmon.core.states import WORKFLOW_RUN_TERMINAL, TaskStatus, WorkflowRunStatus
+from jobmon.core.states import WORKFLOW_RUN_TERMINAL, TaskStatus, WorkflowRunStatus, WorkflowStatus
 from jobmon.serializers.swarm import RunProgressResponse
 
 if TYPE_CHECKING:
@@ -115,6 +115,7 @@ def shown(progress: RunProgressResponse) -> Progress:
         progress.total - progress.done - progress.failed - progress.active,
         progress.elapsed_seconds,
         progress.run_status,
+        " ".join(progress.conditions),
     )
 
 
@@ -128,8 +129,11 @@ def result_of(requester: Requester, progress: RunProgressResponse) -> WorkflowRu
         statuses.update(zip(page.task_ids, page.statuses, strict=True))
     done = [task_id for task_id, letter in statuses.items() if letter == TaskStatus.DONE]
     failed = [task_id for task_id, letter in statuses.items() if letter == TaskStatus.ERROR_FATAL]
+    final_status = WorkflowRunStatus(progress.run_status)
+    if progress.workflow_status == WorkflowStatus.DONE:  # also by what it left on a cluster
+        final_status = WorkflowRunStatus.DONE
     outcome = RunOutcome(
-        final_status=WorkflowRunStatus(progress.run_status).value,
+        final_status=final_status.value,
         elapsed_time=progress.elapsed_seconds,
         total_tasks=len(statuses),
         done_count=len(done),

@@ -33,6 +33,8 @@ class WorkflowRunResult(str):
         is_detached: whether another process works on the run; what is said of tasks is then as of the moment it was
             handed over, without ids. :meth:`wait` gives the result.
         log: path of the log of that process; empty otherwise.
+        place: the job of a batch cluster that process is; empty otherwise.
+        waits_for: what that job waits for in its queue, where it did not start yet; empty otherwise.
     """
 
     workflow_id: int
@@ -49,6 +51,8 @@ class WorkflowRunResult(str):
     error: BaseException | None = None
     is_detached: bool = False
     log: str = ""
+    place: str = ""
+    waits_for: str = ""
     _requester: Requester | None = None
     _take: Callable[[WorkflowRunResult], None] | None = None
 

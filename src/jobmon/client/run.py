@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from jobmon.client.workflow import Workflow
     from jobmon.serializers.monitor import TaskErrorRow
     from jobmon.swarm.controller import Controller, RunOptions, RunOutcome, TaskHooks
+    from jobmon.swarm.job import JobOptions
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +61,7 @@ class RunRequest:
     increase_resources: bool = False
     detach: bool = False
     startup_timeout: float = 180
+    job: JobOptions | None = None
 
 
 def run_workflow(workflow: Workflow, request: RunRequest, config: JobmonConfig) -> WorkflowRunResult:
@@ -160,7 +162,9 @@ def _detach(
     from jobmon.client.detached import how_to_follow, run_detached
 
     options = options_for(request, config, workflow)
-    result = run_detached(workflow.requester, workflow.workflow_id, options, config, request.startup_timeout)
+    result = run_detached(
+        workflow.requester, workflow.workflow_id, options, config, request.startup_timeout, request.job
+    )
     workflow.last_workflow_run_id = result.workflow_run_id
 
     def take(final: WorkflowRunResult) -> None:

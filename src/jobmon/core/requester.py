@@ -175,6 +175,11 @@ class Requester:
         """The address it was given; ``None`` for one that looks for the local server."""
         return None if self._locate is not None else self._address
 
+    @property
+    def known_address(self) -> Address | None:
+        """Where requests go now; ``None`` while that has to be looked for (again)."""
+        return self._address
+
     def add_server_structlog_context(self, **kwargs: str) -> None:
         """Have the server bind these values to what it logs for our requests."""
         self._context.update({k: str(v) for k, v in kwargs.items()})

@@ -26,7 +26,7 @@ from typing import Any, Protocol
 
 from jobmon.core.cluster_protocol import ClusterDistributor, Report
 from jobmon.core.configuration import JobmonConfig
-from jobmon.core.exceptions import ClusterBusy, ClusterUnreachable, SubmissionError
+from jobmon.core.exceptions import BatchTooLarge, ClusterBusy, ClusterUnreachable, SubmissionError
 from jobmon.core.instance_event import InstanceEvent
 from jobmon.core.states import TASK_INSTANCE_TERMINAL, Cause, TaskInstanceEvent, TaskInstanceStatus
 from jobmon.distributor.attempts import ENDS, News, Room
@@ -84,7 +84,7 @@ class BatchAttempts:
         settings: what the attempts have in common.
         shared: the directory the nodes share with this machine.
         config: says how the wrapper is started on the nodes.
-        bad_nodes: nodes to avoid; asked before a submission, now and then.
+        bad_nodes: nodes to avoid; asked before each submission.
         watch: when to look.
         server: keeps the record of where the nodes reach the server.
     """
@@ -117,6 +117,9 @@ class BatchAttempts:
         self._limits: tuple[int, Mapping[int, int]] | None = None
         self._throttles: dict[str, int] = {}
         self._capacity: tuple[int, int] | None = None  # jobs it takes now, most steps of an array
+        self._capacity_at = 0.0
+        self._is_full = False  # attempts wait for it to take more
+        self._most_steps = MAX_BATCH
         self._trouble: _Trouble | None = None
         self._reasons: list[QueueReason] = []
         self._has_news = False
@@ -184,7 +187,10 @@ class BatchAttempts:
                 self._opens_at = gathered_at
                 return closed
             slots, array_limit = self._capacity
-            return Room(max(0, slots), min(MAX_BATCH, array_limit), True)
+            if slots <= 0 and not self._is_full:
+                self._is_full = True
+                self._changed.notify_all()
+            return Room(max(0, slots), min(self._most_steps, array_limit), True)
 
     def held(self) -> Mapping[int, int]:
         """Attempts that the cluster holds back by a throttle, by array."""
@@ -268,14 +274,8 @@ class BatchAttempts:
         with self._changed:
             if limits == self._limits:
                 return
-            is_first = self._limits is None
             self._limits = limits
-            if is_first and not self._batches:
-                return
-            shares = share(self._batches.values(), *limits)
-            for name, granted in shares.items():
-                if granted != self._batches[name].max_running:
-                    self._throttles[name] = granted
+            self._share_anew()
             self._changed.notify_all()
 
     def take_news(self) -> News | None:
@@ -343,13 +343,28 @@ class BatchAttempts:
             if batch.num_live <= 0:
                 del self._batches[name]
                 self._throttles.pop(name, None)
+            is_freed = batch.max_running == UNLIMITED or batch.num_live < batch.max_running
+            if is_freed and any(other.num_held for other in self._batches.values()):
+                self._share_anew()
+
+    def _share_anew(self) -> None:
+        """Decide how many attempts of each batch may run at once; the cluster is told where that has changed."""
+        if self._limits is None:
+            return
+        for name, granted in share(self._batches.values(), *self._limits).items():
+            batch = self._batches[name]
+            if granted != batch.max_running:
+                batch.max_running = self._throttles[name] = granted
 
     def _refusals(self, submission: Submission, text: str, cause: Cause) -> list[InstanceEvent]:
+        return self._refusals_of(submission.batch.task_instance_ids, text, cause)
+
+    def _refusals_of(self, task_instance_ids: Sequence[int], text: str, cause: Cause) -> list[InstanceEvent]:
         return [
             ordered_end(i)
             if self._watch.attempts[i].is_ordered
             else InstanceEvent(i, TaskInstanceEvent.REFUSE, cause=cause, description=text)
-            for i in submission.batch.task_instance_ids
+            for i in task_instance_ids
             if i in self._watch.attempts
         ]
 
@@ -365,7 +380,8 @@ class BatchAttempts:
                     continue
             try:
                 step()
-                self._note_reached()
+                if step != self._read_spool:  # all others ask the cluster
+                    self._note_reached()
             except ClusterUnreachable as error:
                 self._note_trouble(error)
             except ClusterBusy as error:
@@ -383,7 +399,8 @@ class BatchAttempts:
                 return self._read_spool, now
         if now < self._retry_at:
             return None, min(self._retry_at, *times)
-        if self._capacity is None:
+        times.append(self._ask_capacity_at())
+        if times[-1] <= now:
             return self._ask_capacity, now
         if self._to_find:
             return self._find, now
@@ -399,6 +416,13 @@ class BatchAttempts:
         if min(silent_at, look_at) <= now:
             return self._look, now
         return None, min(silent_at, look_at, *times)
+
+    def _ask_capacity_at(self) -> float:
+        """When to ask how many jobs the cluster takes: at once where that is not known, again where it took none."""
+        if self._capacity is None:
+            return 0.0
+        is_waited_for = self._is_full and not self._submissions
+        return self._capacity_at + self._watch.poll_seconds if is_waited_for else NEVER
 
     def _spool_at(self) -> float:
         """When to see next whether words were left: often only where nothing else tells of them."""
@@ -444,7 +468,12 @@ class BatchAttempts:
     def _ask_capacity(self) -> None:
         capacity = (self.plugin.room(), self.plugin.array_limit)
         with self._changed:
-            self._capacity = capacity
+            self._capacity, self._capacity_at = capacity, time.monotonic()
+            self._is_full = self._is_full and capacity[0] <= 0
+            if not self._is_full and not self._submissions:
+                self._note_not_busy()
+        if self._is_full:
+            self._note_busy(ClusterBusy("as many of your jobs wait or run as it takes at once."))
         self._report([])
 
     # -- submitting -------------------------------------------------------------------------------------------
@@ -469,6 +498,10 @@ class BatchAttempts:
         except ClusterUnreachable:
             submission.is_uncertain = True
             raise
+        except BatchTooLarge as error:
+            self._most_steps = max(1, min(self._most_steps, error.most_steps))
+            text = f"{error} It is submitted again in batches of at most {self._most_steps}."
+            self._drop(submission, text, Cause.INFRASTRUCTURE)
         except SubmissionError as error:
             self._drop(submission, str(error), Cause.LAUNCH)
         except OSError as error:
@@ -492,19 +525,19 @@ class BatchAttempts:
         events = []
         with self._changed:
             self._submissions.remove(submission)
-            if self._trouble is not None and self._trouble.kind is ClusterBusy:
-                self._trouble, self._has_news = None, True
+            self._note_not_busy()
             for step, task_instance_id in enumerate(batch.task_instance_ids):
                 distributor_id = ids.get(step)
                 if distributor_id is None:
+                    events += self._refusals_of(
+                        [task_instance_id], "The cluster gave it no id.", Cause.LAUNCH
+                    )
                     continue
                 self._watch.note_submitted(task_instance_id, distributor_id, now)
                 if task_instance_id in self._watch.attempts:
                     events.append(_launched(task_instance_id, distributor_id))
             if submission.name in self._batches and ids:
                 self._batches[submission.name].distributor_id = next(iter(ids.values()))
-            if not ids:
-                events = self._refusals(submission, "It was not submitted any more.", Cause.ORDERED)
             self._submitted_at = now
             self._capacity = None  # to be asked again
         self._report(events)
@@ -519,9 +552,15 @@ class BatchAttempts:
                 self._has_news = True
         self._rouse()
 
+    def _note_not_busy(self) -> None:
+        """The cluster takes jobs again; the lock is held."""
+        if self._trouble is not None and self._trouble.kind is ClusterBusy:
+            self._trouble, self._has_news = None, True
+
     def _drop(self, submission: Submission, text: str, cause: Cause) -> None:
         with self._changed:
             self._submissions.remove(submission)
+            self._note_not_busy()
             events = self._refusals(submission, text, cause)
         self._report(events)
 
@@ -642,8 +681,6 @@ class BatchAttempts:
         self.plugin.throttle(limits)
         with self._changed:
             for name, limit in wanted.items():
-                if name in self._batches:
-                    self._batches[name].max_running = limit
                 if self._throttles.get(name) == limit:
                     del self._throttles[name]
 

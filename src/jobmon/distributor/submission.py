@@ -40,6 +40,7 @@ class RunSettings:
         interrupt_seconds: a command has to end after it was asked to.
         start_wait_seconds: a wrapper tries to reach the server before it starts without having told.
         report_wait_seconds: it tries to tell the end.
+        cluster_type: plugin of the cluster, where the wrapper has to ask it.
     """
 
     workflow_id: int
@@ -53,6 +54,7 @@ class RunSettings:
     interrupt_seconds: float
     start_wait_seconds: float
     report_wait_seconds: float
+    cluster_type: str = ""
 
 
 @dataclass
@@ -132,6 +134,7 @@ class BatchWriter:
             workflow_id=settings.workflow_id,
             workflow_run_id=settings.workflow_run_id,
             cluster_name=self._cluster_name,
+            cluster_type=settings.cluster_type,
             user=settings.user,
             server_file=str(self._shared.server),
             spool=str(self._shared.spool_of(self._cluster_name)),

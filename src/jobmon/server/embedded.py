@@ -2,7 +2,8 @@
 
 The command returns when the server answers (exit 0) or cannot start (exit 1, the reason on stderr). The server takes
 the lock of its directory, brings the database up to date, listens on a free loopback port, and only then writes
-the record by which it is found. It ends itself after idling. See :mod:`jobmon.core.local_server` for the rules.
+the record by which it is found. It ends itself after idling. See :mod:`jobmon.core.local_server` for the rules, and
+:mod:`jobmon.server.node_listeners` for how compute nodes reach it.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, BinaryIO
@@ -28,6 +30,7 @@ from jobmon.core.exceptions import JobmonError, LocalServerError
 from jobmon.core.local_server import LocalServerFiles, ServerRecord, read_record
 
 if TYPE_CHECKING:
+    from jobmon.server.node_listeners import NodeListeners
     from jobmon.server.web.state import ServerState
 
 logger = logging.getLogger("jobmon.server")
@@ -35,6 +38,8 @@ logger = logging.getLogger("jobmon.server")
 LOCK_SECONDS = 10.0
 LOG_BYTES = 10_000_000
 RECORD_LOOK_SECONDS = 1.0
+LISTENERS_LOOK_SECONDS = 60.0
+"""Between two looks whether the addresses for compute nodes are still needed; they are closed after two that say no."""
 
 
 def main() -> int:
@@ -128,6 +133,7 @@ def serve(config: JobmonConfig, files: LocalServerFiles, ready: BinaryIO) -> Non
     """Serve until told to end or idle for too long."""
     import uvicorn
 
+    from jobmon.server.node_listeners import NodeListeners, listen, node_access_router, uvicorn_config
     from jobmon.server.web.api import get_app
     from jobmon.server.web.db_admin import init_db
 
@@ -135,31 +141,24 @@ def serve(config: JobmonConfig, files: LocalServerFiles, ready: BinaryIO) -> Non
     files.record.unlink(missing_ok=True)  # of a server that died
     config.set("db", "sqlalchemy_database_uri", f"sqlite:///{files.database}")
     init_db(config=config)
-    token = secrets.token_urlsafe(32)
-    app = get_app(config, token=token)
+    token, worker_token = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
+    app = get_app(config, token=token, worker_token=worker_token)
     state: ServerState = app.state.jobmon
+    listener = listen(socket.AF_INET, ("127.0.0.1", 0))
+    prefix = str(config.get("http", "route_prefix"))
+    listeners = NodeListeners(app, listener.getsockname(), prefix, worker_token)
+    app.include_router(node_access_router(listeners).build(state), prefix=prefix)
 
     class Server(uvicorn.Server):
         def handle_exit(self, sig: int, frame: FrameType | None) -> None:
             state.close()
             super().handle_exit(sig, frame)
 
-    # asyncio switches Nagle's algorithm off only where it sees that the protocol is TCP
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    listener.bind(("127.0.0.1", 0))
-    listener.listen(512)
-    server = Server(
-        uvicorn.Config(
-            app,
-            log_config=None,
-            log_level="warning",
-            access_log=False,
-            timeout_graceful_shutdown=3,
-            timeout_keep_alive=75,
-            ws="none",
-        )
-    )
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            await listeners.close()
+            await super().shutdown(sockets)
+
+    server = Server(uvicorn_config(app))
     record = ServerRecord(
         f"http://127.0.0.1:{listener.getsockname()[1]}",
         token,
@@ -174,15 +173,26 @@ def serve(config: JobmonConfig, files: LocalServerFiles, ready: BinaryIO) -> Non
     ):  # uvicorn raises them again at its end; ours comes after that
         signal.signal(number, lambda *_: None)
     try:
-        asyncio.run(_serve(server, listener, state, files, record, ready))
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(_serve(server, listener, listeners, state, files, record, ready))
     finally:
         files.record.unlink(missing_ok=True)
         logger.info("the local server ends")
 
 
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """What makes the event loop: uvloop, which needs half the time for a request, where there is one."""
+    try:
+        import uvloop
+    except ImportError:
+        return None  # the standard one
+    return uvloop.new_event_loop
+
+
 async def _serve(
     server: object,
     listener: socket.socket,
+    listeners: NodeListeners,
     state: ServerState,
     files: LocalServerFiles,
     record: ServerRecord,
@@ -201,6 +211,7 @@ async def _serve(
         beside = [
             asyncio.create_task(_end_when_idle(server, state)),
             asyncio.create_task(_keep_record(files, record)),
+            asyncio.create_task(_close_unneeded(listeners, state)),
         ]
         await serving
         for task in beside:
@@ -231,7 +242,7 @@ async def _keep_record(files: LocalServerFiles, record: ServerRecord) -> None:
 
 
 async def _end_when_idle(server: object, state: ServerState) -> None:
-    """End the server when nobody has used it for a while and no run is alive."""
+    """End the server when nobody has used it for a while and it is not needed."""
     import uvicorn
     from anyio import to_thread
 
@@ -243,7 +254,7 @@ async def _end_when_idle(server: object, state: ServerState) -> None:
         await asyncio.sleep(min(5.0, limit / 4))
         if time.monotonic() - state.last_used < limit:
             continue
-        if await to_thread.run_sync(_has_alive_run, state):
+        if await to_thread.run_sync(is_needed, state):
             continue
         logger.info("unused for %.0f s", limit)
         state.close()
@@ -251,24 +262,39 @@ async def _end_when_idle(server: object, state: ServerState) -> None:
         return
 
 
-def _has_alive_run(state: ServerState) -> bool:
+async def _close_unneeded(listeners: NodeListeners, state: ServerState) -> None:
+    """Close the addresses for compute nodes when nothing is run any more."""
+    from anyio import to_thread
+
+    num_unneeded = 0
+    while True:
+        await asyncio.sleep(LISTENERS_LOOK_SECONDS)
+        if not listeners.addresses or await to_thread.run_sync(is_needed, state):
+            num_unneeded = 0
+            continue
+        num_unneeded += 1
+        if num_unneeded > 1:
+            await listeners.close()
+
+
+def is_needed(state: ServerState) -> bool:
+    """Whether a run is alive, or an attempt on a batch cluster, which reports also when no controller lives."""
     from sqlalchemy import exists, select
 
-    from jobmon.core.states import WORKFLOW_RUN_ALIVE
+    from jobmon.core.states import TASK_INSTANCE_LIVE, WORKFLOW_RUN_ALIVE
     from jobmon.server.web import dialect
-    from jobmon.server.web.models import WorkflowRun
+    from jobmon.server.web.models import Batch, TaskInstance, WorkflowRun
 
     with state.database.read() as connection:
         now = dialect.utcnow(connection)
-        return bool(
-            connection.scalar(
-                select(
-                    exists().where(
-                        WorkflowRun.status.in_(WORKFLOW_RUN_ALIVE), WorkflowRun.heartbeat_date > now
-                    )
-                )
-            )
+        a_run = exists().where(WorkflowRun.status.in_(WORKFLOW_RUN_ALIVE), WorkflowRun.heartbeat_date > now)
+        an_attempt = exists().where(
+            TaskInstance.status.in_(TASK_INSTANCE_LIVE),
+            TaskInstance.report_by_date > now,
+            Batch.array_id == TaskInstance.array_id,
+            Batch.batch_num == TaskInstance.array_batch_num,
         )
+        return bool(connection.scalar(select(a_run))) or bool(connection.scalar(select(an_attempt)))
 
 
 if __name__ == "__main__":

@@ -22,7 +22,8 @@ from jobmon.swarm.gateway import Gateway
 
 logger = logging.getLogger("jobmon.swarm")
 
-BAD_NODES_SECONDS = 60.0
+COUNT_SECONDS = 600.0
+"""How long the number of nodes of a cluster is taken for unchanged."""
 MAX_EXCLUDED_NODES = 10
 EXCLUDED_SHARE = 0.2
 """At most this part of the nodes the cluster tells of is avoided: a cluster that looks bad as a whole is not given up."""
@@ -78,26 +79,30 @@ class BadNodes:
     def __init__(self, gateway: Gateway, plugin: ClusterDistributor, config: JobmonConfig) -> None:
         self._gateway, self._plugin = gateway, plugin
         self._is_wanted = config.get_boolean("distributor", "exclude_bad_nodes")
-        self._asked_at = float("-inf")
+        self._counted_at = float("-inf")
+        self._num_nodes = 0
         self._nodes: list[str] = []
 
     def __call__(self) -> Sequence[str]:
-        """Their names; asked of the server now and then."""
-        if self._is_wanted and time.monotonic() - self._asked_at >= BAD_NODES_SECONDS:
-            self._asked_at = time.monotonic()
-            try:
-                found = [node.nodename for node in self._gateway.bad_nodes(self._plugin.cluster_name)]
-                self._nodes = found[: self._most()] if found else []
-            except JobmonError:
-                logger.debug("bad nodes cannot be asked for", exc_info=True)  # what was known stays
+        """Their names; asked of the server each time, for what is submitted next may be what just failed there."""
+        if not self._is_wanted:
+            return ()
+        try:
+            found = [node.nodename for node in self._gateway.bad_nodes(self._plugin.cluster_name)]
+        except JobmonError:
+            logger.debug("bad nodes cannot be asked for", exc_info=True)  # what was known stays
+        else:
+            self._nodes = found[: self._most()] if found else []
         return self._nodes
 
     def _most(self) -> int:
-        try:
-            known = len(self._plugin.node_addresses())
-        except ClusterUnreachable:
-            known = 0
-        return max(1, min(MAX_EXCLUDED_NODES, int(known * EXCLUDED_SHARE)))
+        if time.monotonic() - self._counted_at >= COUNT_SECONDS:
+            self._counted_at = time.monotonic()
+            try:
+                self._num_nodes = self._plugin.num_nodes()
+            except ClusterUnreachable:
+                pass  # what was known stays
+        return max(1, min(MAX_EXCLUDED_NODES, int(self._num_nodes * EXCLUDED_SHARE)))
 
 
 def batch_attempts(
@@ -106,8 +111,9 @@ def batch_attempts(
     run_key: str,
     workflow: WorkflowMetadataResponse,
     config: JobmonConfig,
+    cluster_type: str = "",
 ) -> BatchAttempts:
-    """The attempts of a run on a batch cluster.
+    """The attempts of a run on a batch cluster; ``cluster_type`` names its plugin.
 
     Raises:
         UsageError: the shared directory cannot be used.
@@ -131,6 +137,7 @@ def batch_attempts(
         interrupt_seconds=config.get_float("worker_node", "command_interrupt_timeout"),
         start_wait_seconds=config.get_float("worker_node", "start_wait_seconds"),
         report_wait_seconds=config.get_float("worker_node", "report_wait_seconds"),
+        cluster_type=cluster_type,
     )
     watch = Watch(
         config.get_float("distributor", "poll_interval"),

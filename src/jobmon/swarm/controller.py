@@ -212,9 +212,12 @@ class Controller:
         limits = {each.id: each.max_concurrently_running for each in metadata.arrays}
         state = SwarmState(gateway.tasks(), metadata.max_concurrently_running, limits)
         self._state = state
-        for name in {row.cluster_name for row in metadata.task_resources}:
+        live = gateway.live_attempts() if self._options.adopt else []
+        # what is adopted may be on a cluster that the tasks are not for any more
+        names = {row.cluster_name for row in metadata.task_resources} | {each.cluster_name for each in live}
+        for name in names:
             self._attempts[name] = self._attempts_on(self._cluster(name), metadata)
-        self._adopt(gateway.live_attempts() if self._options.adopt else [])
+        self._adopt(live)
         for attempts in self._attempts.values():
             attempts.note_limits(metadata.max_concurrently_running, limits)
         answer = gateway.run_events(
@@ -231,7 +234,9 @@ class Controller:
     def _attempts_on(self, cluster: Cluster, workflow: WorkflowMetadataResponse) -> ClusterAttempts:
         plugin = cluster.get_distributor()
         if not plugin.capabilities.runs_commands:
-            return batch_attempts(plugin, self._gateway, self._run_key, workflow, self._config)
+            return batch_attempts(
+                plugin, self._gateway, self._run_key, workflow, self._config, cluster.cluster_type_name
+            )
         return LocalAttempts(
             plugin,
             self.workflow_id,

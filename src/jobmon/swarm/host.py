@@ -1,4 +1,4 @@
-"""A controller in a process of its own: ``python -m jobmon.swarm.host FD``.
+"""A controller in a process of its own: ``python -m jobmon.swarm.host FD``, or ``--request FILE`` as a job of a cluster.
 
 Rules
 -----
@@ -8,6 +8,9 @@ Rules
    the error names the exception. Who hears no word knows that the process is gone.
 4. The process is a daemon in a session of its own. Its output goes to ``controller.log`` beside the logs of the tasks.
    SIGTERM stops the run in good order, a second one at once.
+
+A job of a batch cluster is handed the same request in a file, and answers in a file beside it
+(:mod:`jobmon.swarm.job_host`).
 """
 
 from __future__ import annotations
@@ -44,6 +47,7 @@ logger = logging.getLogger("jobmon.swarm.host")  # also as __main__
 ALIVE, SHUTDOWN = "ALIVE", "SHUTDOWN"
 LOG_NAME = "controller.log"
 LOG_TAIL_BYTES = 2000
+REQUEST_OPTION = "--request"
 
 default_config = {
     "version": 1,
@@ -64,6 +68,8 @@ class HostRequest(msgspec.Struct):
         workflow_id, workflow_run_id: a run no controller works on yet.
         options: limits and intervals.
         url, token: the server; empty for the one the configuration names.
+        log: where the output of a job goes.
+        environment: variables that make up the configuration of who asks, for a job.
     """
 
     workflow_id: int
@@ -71,6 +77,8 @@ class HostRequest(msgspec.Struct):
     options: RunOptions
     url: str = ""
     token: str = ""
+    log: str = ""
+    environment: dict[str, str] = {}
 
     def __repr__(self) -> str:
         """Without the token, which must not reach a log."""
@@ -85,6 +93,19 @@ class HostAnswer(msgspec.Struct):
 
 
 # -- who starts it --------------------------------------------------------------------------------------
+def requester_for(request: HostRequest, config: JobmonConfig) -> Requester:
+    """The server a request names, or the one the configuration does."""
+    if not request.url:
+        return Requester.from_defaults(config)
+    return Requester(
+        request.url,
+        config.get_float("http", "retries_timeout"),
+        config.get_int("http", "retries_attempts"),
+        config.get_float("http", "request_timeout"),
+        token=request.token,
+    )
+
+
 def controller_log(config: JobmonConfig, workflow_id: int) -> Path:
     """Where a controller in a process of its own writes its log."""
     return log_directory(config, workflow_id) / LOG_NAME
@@ -127,11 +148,11 @@ def start_host(
     if not word:
         raise DistributorUnexpected(
             f"The controller of workflow run {workflow_run_id} ended right after its start; the end of {log}:\n"
-            + _tail(log)
+            + tail_of(log)
         )
     answer = msgspec.json.decode(word, type=HostAnswer)
     if answer.error:
-        raise _error_of(answer)
+        raise error_of(answer)
     return log
 
 
@@ -178,14 +199,16 @@ def _read_word(descriptor: int, timeout_seconds: float) -> bytes | None:
         word += part
 
 
-def _tail(log: Path) -> str:
+def tail_of(log: Path) -> str:
+    """The end of a log; empty when it cannot be read."""
     try:
         return log.read_bytes()[-LOG_TAIL_BYTES:].decode("utf-8", "replace")
     except OSError:
         return ""
 
 
-def _error_of(answer: HostAnswer) -> JobmonError:
+def error_of(answer: HostAnswer) -> JobmonError:
+    """The error a process told of."""
     kind = getattr(exceptions, answer.error, None)
     if not (isinstance(kind, type) and issubclass(kind, JobmonError)) or issubclass(
         kind, exceptions.InvalidStateTransition
@@ -197,8 +220,12 @@ def _error_of(answer: HostAnswer) -> JobmonError:
 
 # -- the process ----------------------------------------------------------------------------------------
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Read what to do and become a daemon; the exit code of the command that started it."""
-    (descriptor,) = arguments if arguments is not None else sys.argv[1:]
+    """Read what to do and become a daemon, or host the run here as a job; an exit code."""
+    descriptor, *more = arguments if arguments is not None else sys.argv[1:]
+    if descriptor == REQUEST_OPTION:
+        from jobmon.swarm.job_host import host_job
+
+        return host_job(Path(more[0]))  # behind it: which step of which job this is
     content = sys.stdin.buffer.read()
     if os.fork() == 0:
         _daemon(int(descriptor), content)
@@ -230,16 +257,7 @@ def _daemon(descriptor: int, content: bytes) -> None:
 def _host(descriptor: int, request: HostRequest) -> int:
     config = JobmonConfig()
     logging.config.dictConfig(logging_settings(config, "distributor", default_config))
-    if request.url:
-        requester = Requester(
-            request.url,
-            config.get_float("http", "retries_timeout"),
-            config.get_int("http", "retries_attempts"),
-            config.get_float("http", "request_timeout"),
-            token=request.token,
-        )
-    else:
-        requester = Requester.from_defaults(config)
+    requester = requester_for(request, config)
     controller = Controller(requester, request.workflow_id, request.options, config=config)
     obey_signals(controller, signal.SIGTERM)
     try:

@@ -23,6 +23,7 @@ from jobmon.serializers.monitor import HealthResponse
 from jobmon.server.services.reaper import run_forever
 from jobmon.server.web import db_admin, errors, wire
 from jobmon.server.web.database import Database
+from jobmon.server.web.event_intake import EventIntake
 from jobmon.server.web.routes import all_routers
 from jobmon.server.web.state import ServerState
 from jobmon.server.web.wire import RequestContext, WireRouter
@@ -32,6 +33,8 @@ __all__ = ["JobmonConfig", "get_app"]
 logger = logging.getLogger("jobmon.server")
 
 _PUBLIC = frozenset({"/health"})
+WORKERS_ONLY = "jobmon_workers_only"
+"""Key of the scope of requests that come by an address which is open to reports of attempts only."""
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 service = WireRouter("")
@@ -50,11 +53,32 @@ class RequestGate:
         app: the application.
         token: bearer token; empty: everybody may ask.
         prefix: route prefix; its ``/health`` is open to all.
+        worker_token: bearer token that is good for reports of attempts only; empty: none.
     """
 
-    def __init__(self, app: ASGIApp, token: str, prefix: str) -> None:
-        self.app, self.token = app, token
+    def __init__(self, app: ASGIApp, token: str, prefix: str, worker_token: str = "") -> None:
+        self.app, self.token, self.worker_token = app, token, worker_token
         self.public = {*_PUBLIC, *(prefix + path for path in _PUBLIC)}
+        self.worker_paths = f"{prefix}/worker/"
+
+    def refusal(self, path: str, shown: str, workers_only: bool = False) -> tuple[int, str] | None:
+        """HTTP status and reason of what is refused; ``None``: it may pass.
+
+        Args:
+            path: where the request goes.
+            shown: the bearer token it shows.
+            workers_only: it came by an address that is open to reports of attempts only.
+        """
+        if path in self.public:
+            return None
+        is_report = path.startswith(self.worker_paths)
+        if workers_only and not is_report:
+            return 403, "This address takes reports of attempts only."
+        if not self.token or _is_same(shown, self.token):
+            return None
+        if self.worker_token and _is_same(shown, self.worker_token):
+            return None if is_report else (403, "This bearer token is good for reports of attempts only.")
+        return 401, "The bearer token is missing or wrong."
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -72,21 +96,25 @@ class RequestGate:
             await send(message)
 
         shown = headers.get("authorization", "").removeprefix("Bearer ")
-        if (
-            self.token
-            and scope["path"] not in self.public
-            and not hmac.compare_digest(shown.encode(), self.token.encode())
-        ):
-            response = errors.error_response(
-                401, "NotAllowedError", "The bearer token is missing or wrong.", request_id
-            )
+        refused = self.refusal(scope["path"], shown, bool(scope.get(WORKERS_ONLY)))
+        if refused is not None:
+            response = errors.error_response(refused[0], "NotAllowedError", refused[1], request_id)
             await response(scope, receive, send_with_id)
             return
         await self.app(scope, receive, send_with_id)
 
 
+def _is_same(shown: str, token: str) -> bool:
+    """Whether two tokens are the same, in a time that tells nothing of them."""
+    return hmac.compare_digest(shown.encode(), token.encode())
+
+
 def get_app(
-    config: JobmonConfig | None = None, versions: Sequence[str] | None = None, *, token: str = ""
+    config: JobmonConfig | None = None,
+    versions: Sequence[str] | None = None,
+    *,
+    token: str = "",
+    worker_token: str = "",
 ) -> FastAPI:
     """The web service over the database the configuration names.
 
@@ -94,6 +122,7 @@ def get_app(
         config: configuration; by default the one that applies to this process.
         versions: route prefixes' versions to serve, such as ``["v3"]``; by default the configured prefix.
         token: bearer token every request must show; empty: none.
+        worker_token: another one, which is good for reports of attempts only; empty: none.
 
     Raises:
         ConfigError: no database is configured.
@@ -122,7 +151,8 @@ def get_app(
             app.include_router(router.build(state), prefix=each)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     app.add_middleware(GZipMiddleware, minimum_size=100_000, compresslevel=1)
-    app.add_middleware(RequestGate, token=token, prefix=prefix)
+    app.add_middleware(EventIntake, state=state, prefixes=prefixes)
+    app.add_middleware(RequestGate, token=token, prefix=prefix, worker_token=worker_token)
     return app
 
 
