@@ -28,6 +28,10 @@ class MeasurementError(Exception):
     """Something could not be measured; the message says what went wrong."""
 
 
+class NotHereError(MeasurementError):
+    """What would be measured is not on this machine; the message says what."""
+
+
 class Finished(NamedTuple):
     """A command that has ended.
 

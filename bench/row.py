@@ -36,15 +36,17 @@ class Answer:
     Attributes:
         row: the question.
         value: the number; ``None`` when it could not be measured.
+        is_skipped: what would be measured is not on this machine.
     """
 
     row: Row
     value: float | None
+    is_skipped: bool = False
 
     @property
     def is_kept(self) -> bool | None:
-        """Whether the budget is kept; ``None`` where there is none."""
-        if self.row.budget is None:
+        """Whether the budget is kept; ``None`` where there is none, or nothing to measure it with."""
+        if self.row.budget is None or self.is_skipped:
             return None
         if self.value is None:
             return False

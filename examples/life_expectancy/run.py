@@ -1,7 +1,8 @@
 """Life expectancy in 142 countries: a whole workflow, from the data to the figure.
 
 One task per country fits a trend, one per continent puts its countries together, a last one draws the figure.
-Run it twice, and the second time it says that nothing is left to do; see ``--help`` for the rest.
+Run it twice, and the second time it says that nothing is left to do. With ``--cluster slurm``, from a machine where
+``sbatch`` works, the tasks are jobs of the Slurm cluster. See ``--help`` for the rest.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from jobmon.client.task import Task
 from jobmon.core.exceptions import WorkflowAlreadyComplete, WorkflowAlreadyExists
 
 HERE = Path(__file__).resolve().parent
+THIS_MACHINE = "multiprocess"
 DATA = HERE / "data" / "gapminder.csv"
 
 
@@ -33,6 +35,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--results", type=Path, default=HERE / "results", help="directory of the results")
     parser.add_argument("--new", action="store_true", help="begin a new workflow")
     parser.add_argument("--resume", action="store_true", help="go on with the last workflow where it ended")
+    parser.add_argument("--cluster", default=THIS_MACHINE, help="where the tasks run; default: this machine")
+    parser.add_argument("--queue", help="queue of the cluster; default: the cluster's own")
     parser.add_argument(
         "--break", dest="broken", metavar="COUNTRY", help="spoil the data of one country first"
     )
@@ -65,6 +69,12 @@ def workflow_args(results: Path, new: bool) -> str:
     if new or not file.exists():
         file.write_text(f"{results} {datetime.now().astimezone().isoformat()}\n", encoding="utf-8")
     return file.read_text(encoding="utf-8").strip()
+
+
+def resources(cluster: str, queue: str | None) -> dict[str, Any]:
+    """What each task asks of the cluster; this machine gives what there is."""
+    asked: dict[str, Any] = {} if cluster == THIS_MACHINE else {"cores": 1, "memory": "500M", "runtime": "5m"}
+    return asked | ({"queue": queue} if queue else {})
 
 
 def make_tasks(tool: Tool, data: Path, results: Path) -> list[Task]:
@@ -117,13 +127,18 @@ def main() -> int:
     workflow = tool.create_workflow(
         name="life_expectancy",
         workflow_args=workflow_args(results, arguments.new),
-        default_cluster_name="multiprocess",
+        default_cluster_name=arguments.cluster,
+        default_compute_resources_set={arguments.cluster: resources(arguments.cluster, arguments.queue)},
     )
     workflow.add_tasks(make_tasks(tool, data, results))
 
     script = f"{as_typed('python')} {shlex.quote(sys.argv[0])}"
     if results != (HERE / "results").resolve():
         script += f" --results {shlex.quote(str(arguments.results))}"
+    if arguments.cluster != THIS_MACHINE:
+        script += f" --cluster {shlex.quote(arguments.cluster)}"
+    if arguments.queue:
+        script += f" --queue {shlex.quote(arguments.queue)}"
     try:
         status = workflow.run(resume=arguments.resume)
     except WorkflowAlreadyComplete:

@@ -20,6 +20,20 @@ EXCEPTIONS = {
     "client/report/advice.py": ({"G"}, "a unit of memory"),
     "core/constants.py": ({"O", "A"}, "TaskResourcesType: where resources come from, no states"),
     "core/resources.py": ({"B", "K", "G", "T"}, "units of memory"),
+    "testing/fake_slurm/accounting.py": ({"D", "E", "K", "S", "X"}, "letters of sacct's options"),
+    "testing/fake_slurm/controlling.py": ({"Q"}, "letters of scancel's and scontrol's options"),
+    "testing/fake_slurm/listing.py": (
+        {"A", "D", "L", "O", "R", "S"},
+        "letters of squeue's and sinfo's options and fields",
+    ),
+    "testing/fake_slurm/model.py": ({"F", "R", "S"}, "Slurm's own short states"),
+    "testing/fake_slurm/rows.py": (
+        {"A", "B", "C", "D", "F", "K", "L", "Q", "R", "S", "T", "U", "Z"},
+        "letters of squeue's fields",
+    ),
+    "testing/fake_slurm/script_environment.py": ({"A"}, "letters in the names of log files"),
+    "testing/fake_slurm/submitting.py": ({"A", "C", "D", "G", "H", "Q"}, "letters of sbatch's options"),
+    "testing/fake_slurm/texts.py": ({"G", "K", "T"}, "units of memory"),
 }
 """File: the letters it may hold, and what they are there."""
 

@@ -23,7 +23,7 @@ from jobmon.core.process_identity import ProcessIdentity, this_process
 from jobmon.core.requester import Requester
 from jobmon.core.states import WorkflowRunEvent
 from jobmon.serializers.swarm import TakeRunRequest, WorkflowRunResponse
-from jobmon.swarm.host import HostAnswer, HostRequest, RunOptions, _error_of
+from jobmon.swarm.host import HostAnswer, HostRequest, RunOptions, error_of
 
 
 @pytest.fixture
@@ -69,9 +69,9 @@ def test_it_hangs(workflow: Workflow, tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_errors_of_the_process_keep_their_class() -> None:
     """Those of Jobmon; any other is named. The token is not shown."""
-    assert isinstance(_error_of(HostAnswer("WorkflowRunStateError", "x")), WorkflowRunStateError)
+    assert isinstance(error_of(HostAnswer("WorkflowRunStateError", "x")), WorkflowRunStateError)
     for name in ("KeyError", "InvalidStateTransition", "JobmonConfig"):
-        assert str(_error_of(HostAnswer(name, "x"))) == f"{name}: x"
+        assert str(error_of(HostAnswer(name, "x"))) == f"{name}: x"
     assert "secret" not in repr(HostRequest(1, 2, RunOptions(), "http://x", "secret"))
 
 

@@ -97,6 +97,8 @@ def page(*attempts: dict[str, Any]) -> TraceResponse:
         "cpu": 3600.0,
         "maxrss": GIB,
         "io": 0,
+        "energy": None,
+        "note": "",
     }
     rows = [{**ordinary, "task_instance_id": i + 1, **attempt} for i, attempt in enumerate(attempts)]
     names = [name for name in TraceResponse.__struct_fields__ if name != "next_after"]

@@ -51,6 +51,21 @@ def test_a_template_needs_a_proper_name(tool: Tool, name: str) -> None:
         tool.get_task_template(name, "true")
 
 
+def test_a_retry_policy_goes_with_the_arrays_of_the_template(tool: Tool) -> None:
+    """The last one set holds, for arrays made before as well."""
+    template = tool.get_task_template("fit", "run {a}", node_args=["a"], retry_policy={"code": "give_up"})
+    tasks = template.create_tasks(a=[1, 2])
+    assert tasks[0].array.to_wire().retry_policy == template.retry_policy == {"code": "give_up"}
+    template.set_retry_policy({"cancelled": "retry_blameless"})
+    assert tasks[0].array.to_wire().retry_policy == {"cancelled": "retry_blameless"}
+    template.retry_policy["code"] = "give_up"  # a copy
+    assert template.retry_policy == {"cancelled": "retry_blameless"}
+    tool.get_task_template("fit", "run {a}", node_args=["a"])
+    assert template.retry_policy == {"cancelled": "retry_blameless"}
+    with pytest.raises(ValueError, match="'always' is not known"):
+        template.set_retry_policy({"code": "always"})
+
+
 def test_resources_without_a_cluster_are_refused(tool: Tool) -> None:
     with pytest.raises(ValueError, match="default_cluster_name"):
         tool.get_task_template("fit", "true", default_compute_resources={"memory": 1})

@@ -262,6 +262,55 @@ def test_a_resource_error_asks_for_more() -> None:
     assert after_failure(ended, Cause.PREEMPTED, Budget(1, 3, 1, 10)) is TaskEvent.RETRY
 
 
+def test_an_end_is_believed_though_no_start_was_told() -> None:
+    """The cluster tells of jobs whose wrapper reached nobody, or that were cancelled in its queue."""
+    launched = TaskInstanceStatus.LAUNCHED
+    assert target(TASK_INSTANCE, launched, TaskInstanceEvent.FINISH) is TaskInstanceStatus.DONE
+    assert target(TASK_INSTANCE, launched, TaskInstanceEvent.FAIL) is TaskInstanceStatus.ERROR
+
+
+def test_every_cause_has_a_policy() -> None:
+    """Which budget pays; those charged to the infrastructure are blameless."""
+    assert set(states.RETRY_POLICIES) == set(Cause)
+    assert frozenset({Cause.INFRASTRUCTURE, Cause.PREEMPTED}) == states.BLAMELESS
+    assert Cause.ORDERED not in states.RETRY_POLICY_CAUSES
+
+
+@pytest.mark.parametrize("cause", states.RETRY_POLICY_CAUSES)
+@pytest.mark.parametrize("word", states.RETRY_POLICY_WORDS)
+@pytest.mark.parametrize("ended", [TaskInstanceStatus.ERROR, TaskInstanceStatus.RESOURCE_ERROR])
+def test_a_policy_holds_for_its_cause_and_never_loops(
+    cause: Cause, word: str, ended: TaskInstanceStatus
+) -> None:
+    """Whatever a template says of a cause, a budget ends it; other causes are treated as usual."""
+    policies = states.retry_policies({cause.value: word})
+    assert {c for c in Cause if policies[c] != states.RETRY_POLICIES[c]} <= {cause}
+    attempts = losses = 0
+    event = TaskEvent.RETRY
+    while event is not TaskEvent.EXHAUST:
+        attempts += 1
+        charge = states.policy_after(ended, cause, policies).charge
+        losses += charge is states.Charge.INFRASTRUCTURE
+        event = after_failure(ended, cause, Budget(attempts, 3, losses, 5), policies)
+        assert isinstance(target(TASK, TaskStatus.ERROR_RECOVERABLE, event), TaskStatus)
+    if ended is TaskInstanceStatus.ERROR:
+        assert attempts == {"retry": 3, "give_up": 1, "retry_blameless": 6}[word]
+
+
+def test_a_policy_is_checked() -> None:
+    """The message names what there is."""
+    assert states.check_retry_policy({"code": "give_up"}) == {"code": "give_up"}
+    assert states.check_retry_policy({Cause.CODE: "give_up"}) == {"code": "give_up"}
+    with pytest.raises(ValueError, match=r"'kode' is no cause of a failure. Causes: code, resource, launch"):
+        states.check_retry_policy({"kode": "retry"})
+    with pytest.raises(ValueError, match=r"cause 'code': 'never' is not known.*: retry, give_up, retry_bl"):
+        states.check_retry_policy({"code": "never"})
+    with pytest.raises(ValueError, match="'ordered' is no cause"):
+        states.check_retry_policy({"ordered": "retry"})
+    with pytest.raises(ValueError, match="must be a dict of causes"):
+        states.check_retry_policy("retry")  # type: ignore[arg-type]
+
+
 def test_every_state_has_a_label_users_know() -> None:
     """PENDING, SCHEDULED, RUNNING, DONE, FATAL; each state in exactly one group."""
     assert USER_LABELS == ("PENDING", "SCHEDULED", "RUNNING", "DONE", "FATAL")

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -31,10 +32,13 @@ from jobmon.core.exceptions import JobmonError
 from jobmon.core.instance_event import InstanceEvent
 from jobmon.core.process_identity import ProcessIdentity
 from jobmon.core.states import (
+    RETRY_POLICY_CAUSES,
+    RETRY_POLICY_WORDS,
     TASK_INSTANCE,
     TASK_INSTANCE_LIVE,
     TASK_INSTANCE_TERMINAL,
     WORKFLOW_RUN_ALIVE,
+    WORKFLOW_RUN_TERMINAL,
     Cause,
     TaskInstanceEvent,
     TaskInstanceStatus,
@@ -52,10 +56,12 @@ from jobmon.serializers.swarm import (
     WorkflowRunRequest,
 )
 from jobmon.server.web.database import Database
-from jobmon.server.web.models import Task, TaskInstance, WorkflowRun
+from jobmon.server.web.models import Array, Task, TaskInstance, WorkflowRun
 from jobmon.server.web.store.attempts import attempts_apply_events
 from jobmon.server.web.store.orders import tasks_update_by_hand, workflow_reset_if_quiet
-from jobmon.server.web.store.resume import run_take_tasks, workflow_order_resume
+from jobmon.server.web.store.outside import workflow_finish_if_done
+from jobmon.server.web.store.remote import is_remote
+from jobmon.server.web.store.resume import run_live_attempts, run_take_tasks, workflow_order_resume
 from jobmon.server.web.store.runs import (
     run_apply_event,
     run_create_if_none_alive,
@@ -79,7 +85,10 @@ FAILING = (
     TaskInstanceEvent.LOSE,
     TaskInstanceEvent.REFUSE,
 )
-CAUSES = (Cause.CODE, Cause.RESOURCE, Cause.INFRASTRUCTURE, Cause.PREEMPTED)
+CAUSES = tuple(RETRY_POLICY_CAUSES)
+POLICIES = st.dictionaries(
+    st.sampled_from([cause.value for cause in RETRY_POLICY_CAUSES]), st.sampled_from(list(RETRY_POLICY_WORDS))
+)
 EVENTS = st.sampled_from(list(TaskInstanceEvent))
 TAKERS = ("one", "another")
 
@@ -114,21 +123,22 @@ class AttemptsMachine(RuleBasedStateMachine):
         self.clock += timedelta(seconds=1)
         return self.clock
 
-    @initialize(max_attempts=st.integers(1, 3))
-    def begin(self, max_attempts: int) -> None:
+    @initialize(max_attempts=st.integers(1, 3), policy=POLICIES)
+    def begin(self, max_attempts: int, policy: dict[str, str]) -> None:
         with self.database.write() as connection:
             now = self.now
             connection.execute(update(Task).values(max_attempts=max_attempts))
+            connection.execute(update(Array).values(retry_policy=msgspec.json.encode(policy).decode()))
             self.run_id = run_make(connection, self.workflow.workflow_id, now=now)
         self.run_ids.append(self.run_id)
 
     # -- controllers ------------------------------------------------------------------------------------
-    @rule(positions=POSITIONS)
-    def queue_some(self, positions: list[int]) -> None:
-        """A controller keeps to the graph: it queues what is ready, perhaps by old knowledge."""
-        self.queue(positions)
+    @rule(positions=POSITIONS, is_remote=st.booleans())
+    def queue_some(self, positions: list[int], is_remote: bool) -> None:
+        """A controller keeps to the graph: it queues what is ready, perhaps by old knowledge, here or on a batch cluster."""
+        self.queue(positions, is_remote)
 
-    def queue(self, positions: list[int]) -> None:
+    def queue(self, positions: list[int], is_remote: bool = False) -> None:
         with self.database.read() as connection:
             done = self.statuses(connection)
         ready = [
@@ -142,6 +152,8 @@ class AttemptsMachine(RuleBasedStateMachine):
             batch = BatchRequest(
                 self.workflow.array_id, self.batch_num, self.workflow.task_resources_id, tasks
             )
+            if is_remote:
+                batch.name = f"model-{self.batch_num}"
             self.sync(SyncRequest([], [batch]))
 
     def sync(self, message: SyncRequest) -> None:
@@ -261,6 +273,8 @@ class AttemptsMachine(RuleBasedStateMachine):
             applied = attempts_apply_events(
                 connection, events, now=self.now, actor="worker", max_infrastructure_losses=MAX_LOSSES
             )
+            for run_id in applied.outlived_runs:
+                workflow_finish_if_done(connection, run_id, now=self.now, actor="worker")
             after = self.instances(connection)
             if len(events) == 1:
                 self.compare(events[0], before, after, connection)
@@ -290,7 +304,9 @@ class AttemptsMachine(RuleBasedStateMachine):
     # -- people and other controllers ---------------------------------------------------------------------
     @rule(cold=st.booleans(), is_dead=st.booleans())
     def order_resume(self, cold: bool, is_dead: bool) -> None:
+        """A cold order reaches what lives on batch clusters, whatever run it is of; a hot one leaves it alone."""
         with self.database.write() as connection:
+            before = self.live_remote(connection)
             workflow_order_resume(
                 connection,
                 self.workflow.workflow_id,
@@ -300,11 +316,20 @@ class AttemptsMachine(RuleBasedStateMachine):
                 actor="user:tester",
                 losses=MAX_LOSSES,
             )
+            if cold:
+                assert set(self.live_remote(connection).values()) <= {TaskInstanceStatus.KILL_SELF}
+            else:
+                assert self.live_remote(connection) == before
 
     @rule(event=st.sampled_from(list(WorkflowRunEvent)))
     def run_event(self, event: WorkflowRunEvent) -> None:
-        """The controller says anything of its run; what is illegal is refused and changes nothing."""
-        self.try_to(
+        """The controller says anything of its run; what is illegal is refused and changes nothing.
+
+        Attempts on batch clusters outlive their run; those of this machine do not.
+        """
+        with self.database.read() as connection:
+            before = self.live_remote(connection)
+        state = self.try_to(
             lambda connection: run_apply_event(
                 connection,
                 self.run_id,
@@ -314,6 +339,30 @@ class AttemptsMachine(RuleBasedStateMachine):
                 max_infrastructure_losses=MAX_LOSSES,
             )
         )
+        if state is not None and state.status != WorkflowRunStatus.DONE:
+            with self.database.read() as connection:
+                assert self.live_remote(connection) == before
+                if state.status in WORKFLOW_RUN_TERMINAL - {WorkflowRunStatus.TERMINATED}:
+                    live = self.instances(connection).items() - self.live_remote(connection).items()
+                    mine = set(
+                        connection.scalars(
+                            select(TaskInstance.id).where(TaskInstance.workflow_run_id == self.run_id)
+                        )
+                    )
+                    may_live = TASK_INSTANCE_TERMINAL | {
+                        TaskInstanceStatus.KILL_SELF,
+                        TaskInstanceStatus.NO_HEARTBEAT,
+                    }
+                    assert all(status in may_live for i, status in live if i in mine)
+
+    def live_remote(self, connection: Connection) -> dict[int, TaskInstanceStatus]:
+        """Live attempts on batch clusters."""
+        rows = connection.execute(
+            select(TaskInstance.id, TaskInstance.status).where(
+                TaskInstance.status.in_(TASK_INSTANCE_LIVE), is_remote()
+            )
+        )
+        return {row[0]: TaskInstanceStatus(row[1]) for row in rows}
 
     @rule()
     def new_run(self) -> None:
@@ -353,8 +402,8 @@ class AttemptsMachine(RuleBasedStateMachine):
             self.run_id = made.workflow_run_id
             self.run_ids.append(self.run_id)
 
-    @rule(data=st.data(), key=st.sampled_from(TAKERS), goes_on=st.booleans())
-    def take(self, data: st.DataObject, key: str, goes_on: bool) -> None:
+    @rule(data=st.data(), key=st.sampled_from(TAKERS), goes_on=st.booleans(), adopt=st.booleans())
+    def take(self, data: st.DataObject, key: str, goes_on: bool, adopt: bool) -> None:
         """A process takes a run, perhaps one that is over or that another one has; one gets it, and may ask twice."""
         run_id = data.draw(st.sampled_from(self.run_ids))
         message = TakeRunRequest(key, ProcessIdentity(key, "", 1, 1), 90)
@@ -372,18 +421,28 @@ class AttemptsMachine(RuleBasedStateMachine):
         if before in (WorkflowRunStatus.LINKING, WorkflowRunStatus.BOUND):
             assert taken.status == WorkflowRunStatus.INSTANTIATED
         if goes_on:
-            self.prepare(run_id)
+            self.prepare(run_id, adopt)
 
-    def prepare(self, run_id: int) -> None:
-        """What a controller does with a run it took; a run that is over touches no task."""
+    def prepare(self, run_id: int, adopt: bool) -> None:
+        """What a controller does with a run it took; a run that is over touches no task.
+
+        Whatever lives on batch clusters then belongs to the new run; unless it adopts, it has been ordered to end.
+        """
         with self.database.read() as connection:
             is_over = run_state(connection, run_id).status not in WORKFLOW_RUN_ALIVE
         done = self.try_to(
             lambda connection: run_take_tasks(
-                connection, run_id, adopt=False, now=self.now, actor="controller"
+                connection, run_id, adopt=adopt, now=self.now, actor="controller"
             )
         )
         assert (done is None) == is_over
+        if not is_over:
+            with self.database.read() as connection:
+                live = {each.task_instance_id: each for each in run_live_attempts(connection, run_id)}
+                remote = self.live_remote(connection)
+            assert live.keys() >= remote.keys()
+            assert all(live[i].job_name for i in remote)
+            assert adopt or set(remote.values()) <= {TaskInstanceStatus.KILL_SELF}
         for event in (WorkflowRunEvent.LAUNCH, WorkflowRunEvent.START):
             self.try_to(
                 lambda connection, event=event: run_apply_event(

@@ -11,9 +11,9 @@ import msgspec
 import pytest
 
 from jobmon.core.instance_event import InstanceEvent
-from jobmon.serializers import define, explain, failures, monitor, plan, swarm, trace, usage, worker
+from jobmon.serializers import define, explain, failures, local, monitor, plan, swarm, trace, usage, worker
 
-MODULES: list[ModuleType] = [define, explain, failures, monitor, plan, swarm, trace, usage, worker]
+MODULES: list[ModuleType] = [define, explain, failures, local, monitor, plan, swarm, trace, usage, worker]
 MESSAGES = sorted(
     {
         kind

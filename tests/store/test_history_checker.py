@@ -105,7 +105,7 @@ FAULTS: list[tuple[str, Sequence[str]]] = [
         [
             (
                 "INSERT INTO workflow_run SELECT 2, workflow_id, user, jobmon_version, jobmon_server_version, 'L', created_date,"
-                " status_date, heartbeat_date, 'other', controller, 99, is_draining FROM workflow_run"
+                " status_date, heartbeat_date, 'other', controller, 99, is_draining, NULL FROM workflow_run"
             ),
             (
                 "INSERT INTO workflow_history SELECT id - 1000, workflow_id, 2, cursor, event, run_from, run_to, workflow_from,"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -149,6 +151,22 @@ def test_the_tail_of_what_is_no_text_or_not_there(tmp_path: Path) -> None:
     assert ends.tail(bytes(tmp_path / "gone")) == ""
 
 
+@pytest.mark.parametrize(
+    ("amount", "words"),
+    [
+        (0, "0 B"),
+        (1023, "1023 B"),
+        (1024, "1 KiB"),
+        (1.5 * GIB, "1.5 GiB"),
+        (3 << 40, "3 TiB"),
+        (5000 << 40, "5000 TiB"),
+    ],
+)
+def test_memory_in_words(amount: float, words: str) -> None:
+    """In the unit that fits."""
+    assert ends.describe_bytes(amount) == words
+
+
 # -- the control group -------------------------------------------------------------------------------
 def group(tmp_path: Path, is_first_version: bool, **files: str) -> JobMemory:
     for name, text in files.items():
@@ -195,8 +213,6 @@ def test_memory_where_the_kernel_says_nothing(tmp_path: Path, is_first_version: 
 
 def test_a_control_group_of_others_says_nothing() -> None:
     """What holds other processes than the wrapper's, such as a whole session, is not asked."""
-    import subprocess
-
     with subprocess.Popen(["sleep", "60"]) as process:
         assert JobMemory().directory == b""
         process.kill()
@@ -213,8 +229,6 @@ def test_a_control_group_of_others_says_nothing() -> None:
 )
 def test_events_are_read_as_they_were_meant(texts: dict[str, str], number: int, seconds: float) -> None:
     """JSON as the server's own decoder reads it."""
-    import msgspec
-
     body = encode({"task_instance_id": number, "event": "fail", "wallclock": seconds, "cause": None, **texts})
     event = msgspec.json.decode(body, type=InstanceEvent)
     assert (event.task_instance_id, event.wallclock, event.cause) == (number, seconds, None)

@@ -311,7 +311,9 @@ class Array:
 
     def to_wire(self) -> ArrayItem:
         """The array as it is sent to the server."""
-        return ArrayItem(self.task_template_version.id, self.name, self.max_concurrently_running)
+        version = self.task_template_version
+        policy = version.task_template.retry_policy
+        return ArrayItem(version.id, self.name, self.max_concurrently_running, policy)
 
     def bind(self) -> int:
         """Register this one array of a bound workflow; its id. A workflow registers all of its at once."""

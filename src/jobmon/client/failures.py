@@ -94,7 +94,11 @@ def what_followed(row: TaskErrorRow) -> str:
 
 
 def _not_counted(row: TaskErrorRow) -> str:
-    return "not counted against its attempts; " if row.cause in BLAMELESS else ""
+    return "not counted against its attempts; " if _is_blameless(row) else ""
+
+
+def _is_blameless(row: TaskErrorRow) -> bool:
+    return row.cause in BLAMELESS if row.is_blameless is None else row.is_blameless
 
 
 def _next_step(row: TaskErrorRow) -> str:
@@ -115,8 +119,10 @@ def _next_step(row: TaskErrorRow) -> str:
 
 
 def _given_up(row: TaskErrorRow) -> str:
-    if row.cause in BLAMELESS:
+    if _is_blameless(row):
         return f"gave up after {row.num_infrastructure_losses} losses"
+    if row.attempt_number and row.attempt_number - row.num_infrastructure_losses < row.max_attempts:
+        return "gave up, as the retry policy of its template says"
     if row.attempt_number == 1:
         return "gave up after the only attempt it had"
     return f"gave up after {row.attempt_number} attempts" if row.attempt_number else "gave up"
@@ -162,6 +168,7 @@ def failure_of(row: AttemptRow) -> TaskErrorRow | None:
         requested_resources=row.requested_resources,
         next_task_instance_id=row.next_task_instance_id,
         next_resources=row.next_resources,
+        is_blameless=row.is_blameless,
     )
 
 

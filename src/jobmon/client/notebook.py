@@ -155,5 +155,5 @@ def bar_html(headline: str, progress: Progress | None) -> str:
     return (
         f"<div>{html.escape(headline)}<br>"
         f'<progress value="{progress.done}" max="{max(1, progress.total)}" style="width:30em"></progress><br>'
-        f"{html.escape(words)}</div>"
+        f"{html.escape(words)}{f'<br>{html.escape(progress.notice)}' if progress.notice else ''}</div>"
     )

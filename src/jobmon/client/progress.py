@@ -29,6 +29,9 @@ LINE_SECONDS = 10.0
 LINE_FRACTION = 0.1
 """Much: this part of the tasks."""
 
+NOTHING_WRONG = "All clusters answer again."
+"""Said when a notice has become void."""
+
 SHOWN_KINDS = 3
 """Kinds of failures told at the end, each by an example."""
 
@@ -91,6 +94,7 @@ class LineDisplay:
         self._stream, self._clock = stream, clock
         self._last_at = 0.0
         self._last_ended: int | None = None
+        self._last_notice = ""
 
     def start(self, headline: str) -> None:
         """Write the first line."""
@@ -99,6 +103,9 @@ class LineDisplay:
 
     def update(self, progress: Progress) -> None:
         """Write a line when enough time has passed or enough has happened since the last one."""
+        if progress.notice != self._last_notice:
+            self._last_notice = progress.notice
+            say(self._stream, f"  {progress.notice or NOTHING_WRONG}")
         ended = progress.done + progress.failed
         if self._last_ended is None:
             self._last_ended = ended
@@ -141,6 +148,7 @@ class BarDisplay:
             transient=True,
         )
         self._task: Any = None
+        self._last_notice = ""
 
     def start(self, headline: str) -> None:
         """Draw the bar below the first line."""
@@ -150,6 +158,10 @@ class BarDisplay:
 
     def update(self, progress: Progress) -> None:
         """Move the bar."""
+        if progress.notice != self._last_notice:
+            self._last_notice = progress.notice
+            text = f"  {progress.notice or NOTHING_WRONG}"
+            self._bar.console.print(text, markup=False, highlight=False)
         words = f"{progress.running} running"
         if progress.failed:
             words += f", [red]{progress.failed} failed[/red]"

@@ -14,6 +14,7 @@ from jobmon.client.task import Task
 from jobmon.client.task_template_version import TaskTemplateVersion, arg_text
 from jobmon.core.constants import NAME_CHARACTERS, MaxConcurrentlyRunning
 from jobmon.core.requester import Requester
+from jobmon.core.states import check_retry_policy
 from jobmon.serializers.define import (
     TaskTemplateRequest,
     TaskTemplateResponse,
@@ -49,6 +50,7 @@ class TaskTemplate(ResourceDefaults):
         self._versions: list[TaskTemplateVersion] = []
         self._active: TaskTemplateVersion | None = None
         self._last_settings = NO_SETTINGS
+        self._retry_policy: dict[str, str] = {}
 
     # -- identity -----------------------------------------------------------------------------------
     @classmethod
@@ -223,6 +225,30 @@ class TaskTemplate(ResourceDefaults):
     # -- defaults -----------------------------------------------------------------------------------
     def _name_cluster(self, cluster_name: str) -> None:
         self.default_cluster_name = cluster_name
+
+    @property
+    def retry_policy(self) -> dict[str, str]:
+        """What follows a failure of a task, by its cause, where that is not the usual; see :meth:`set_retry_policy`."""
+        return dict(self._retry_policy)
+
+    def set_retry_policy(self, retry_policy: Mapping[str, str]) -> None:
+        """Say what follows a failure of a task, by its cause; causes that are not named are treated as usual.
+
+        The causes are ``code`` (its command failed), ``resource`` (it took more than it had asked for), ``launch``
+        (it could not be started), ``infrastructure`` (its node or the server died), ``preempted`` (the cluster took
+        its place away) and ``cancelled`` (a person cancelled its job on the cluster). What follows is ``retry`` (it
+        costs one of ``max_attempts``; with the resources it had), ``give_up`` (the task fails at once) or
+        ``retry_blameless`` (it costs none, but one of ``task.max_infrastructure_losses``). Usually ``resource`` asks for
+        more resources, ``infrastructure`` and ``preempted`` are blameless, and the others are retried.
+
+        Args:
+            retry_policy: what follows, by cause. It replaces the policy there was, and holds for workflows that are
+                bound from now on, resumed ones as well.
+
+        Raises:
+            ValueError: there is no such cause, or nothing of that name may follow.
+        """
+        self._retry_policy = check_retry_policy(retry_policy)
 
     def set_default_compute_resources_from_yaml(self, yaml_file: str, default_cluster_name: str = "") -> None:
         """Read default resources by cluster from ``task_template_resources`` of a YAML file.

@@ -249,6 +249,7 @@ class Tool:
         default_resource_scales: Mapping[str, Any] | None = None,
         yaml_file: str | None = None,
         max_attempts: int | None = None,
+        retry_policy: Mapping[str, str] | None = None,
     ) -> TaskTemplate:
         """A task template of the active version, with the version that fits command and args made active.
 
@@ -263,9 +264,11 @@ class Tool:
             default_resource_scales: scales of its tasks on that cluster.
             yaml_file: file with ``task_template_resources`` and, perhaps, ``task_template_scales``.
             max_attempts: limit of attempts of its tasks.
+            retry_policy: what follows a failure, by its cause; see :meth:`TaskTemplate.set_retry_policy`.
 
         Raises:
-            ValueError: resources or scales without a cluster, or command and args do not fit together.
+            ValueError: resources or scales without a cluster, command and args that do not fit together, or a retry
+                policy with an unknown cause.
             KeyError: the file does not mention the template.
         """
         template = self._active.get_task_template(template_name)
@@ -286,6 +289,8 @@ class Tool:
             default_resource_scales,
             max_attempts,
         )
+        if retry_policy is not None:
+            template.set_retry_policy(retry_policy)
         return template
 
     def create_workflow(

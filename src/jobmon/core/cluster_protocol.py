@@ -4,9 +4,11 @@ A plugin is a module ``jobmon.plugins.<cluster type>`` (or one registered under 
 ``jobmon.plugins``) with the functions
 ``get_cluster_queue_class()``, ``get_cluster_distributor_class()`` and ``get_cluster_worker_node_class()``.
 
-There are two kinds of clusters. A *batch* cluster takes jobs (``submit_…``) whose commands are wrapped by the worker
-node; it is asked about them later. Plugins may implement the methods for single jobs, or override those for whole batches. A cluster that *runs commands itself* (``capabilities.runs_commands``) lives inside the
-controller: it is opened with a callback, is handed commands, and reports starts and ends of its own accord.
+There are two kinds of clusters. A *batch* cluster takes jobs whose commands are wrapped by the worker node; it is asked
+about them later. Its plugin implements the methods for single jobs (``submit_…``, ``get_…``), or overrides those for whole
+batches (``submit_batch``, ``look``, ``ends`` …), which are made of them. A cluster that *runs commands itself*
+(``capabilities.runs_commands``) lives inside the controller: it is opened with a callback, is handed commands, and
+reports starts and ends of its own accord.
 """
 
 from __future__ import annotations
@@ -236,6 +238,7 @@ class ClusterDistributor(ABC):
 
         Raises:
             ClusterBusy: limits allow no more jobs for the moment; nothing was submitted.
+            BatchTooLarge: it takes smaller batches only; nothing was submitted.
             ClusterUnreachable: whether it was submitted is not known; see :meth:`find_batch`.
             SubmissionError: the cluster will never take it, and says why.
         """
@@ -328,6 +331,14 @@ class ClusterDistributor(ABC):
     def node_addresses(self) -> Sequence[str]:
         """Addresses of some compute nodes, to find the network interface that leads to them; empty: not known."""
         return ()
+
+    def num_nodes(self) -> int:
+        """How many compute nodes are up, as far as is known.
+
+        Raises:
+            ClusterUnreachable: it did not answer.
+        """
+        return len(self.node_addresses())
 
     def usage(self, distributor_ids: Sequence[str]) -> dict[str, RemoteUsage]:
         """What jobs that have ended used, by the cluster's accounting; those it does not know (yet) are absent.

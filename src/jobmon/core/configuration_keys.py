@@ -69,9 +69,12 @@ KEYS: tuple[Key, ...] = (
         (
             "node_interface",
             "auto",
-            "Where the local server listens for the compute nodes of a batch cluster while a workflow runs there: auto "
-            "(the interface that routes to them), an address or host name of this machine, or none (their reports "
-            "come through distributor.shared_directory).",
+            (
+                "Where the local server listens for the compute nodes of a batch cluster while a workflow runs there: auto "
+                "(the interface that routes to them), an address or host name of this machine, or none (their reports "
+                "come through distributor.shared_directory). Controllers in jobs of other machines may use the local "
+                "server only by an address that is named here."
+            ),
         ),
     ),
     *_keys(
@@ -104,8 +107,10 @@ KEYS: tuple[Key, ...] = (
         (
             "shared_directory",
             "~/.jobmon/shared",
-            "Directory the compute nodes of batch clusters share with this machine: logs of tasks that name none, "
-            "what the wrappers read, and what they leave when the server is away.",
+            (
+                "Directory the compute nodes of batch clusters share with this machine: logs of tasks that name none, "
+                "what the wrappers read, and what they leave when the server is away."
+            ),
         ),
         ("exclude_bad_nodes", True, "Whether jobs avoid nodes that failed lately."),
     ),
@@ -120,8 +125,10 @@ KEYS: tuple[Key, ...] = (
         (
             "report_wait_seconds",
             60,
-            "Seconds a remote task that has ended tries to tell the server before it leaves its word in the shared "
-            "directory.",
+            (
+                "Seconds a remote task that has ended tries to tell the server before it leaves its word in the shared "
+                "directory."
+            ),
         ),
     ),
     *_keys(
@@ -175,6 +182,15 @@ KEYS: tuple[Key, ...] = (
         ("slack_api_url", "", "Where the reaper reports.", "secret", "idle"),
         ("slack_token", "", "Its token.", "secret", "idle"),
         ("slack_channel_default", "", "Its channel.", "idle"),
+    ),
+    *_keys(
+        "usage_integrator",
+        (
+            "poll_interval_seconds",
+            60,
+            "Seconds between two looks of jobmon-server usage-integrator for attempts whose use of resources is not known.",
+        ),
+        ("retire_age_hours", 48, "Hours after its end at which such an attempt is given up."),
     ),
     *_keys(
         "telemetry",

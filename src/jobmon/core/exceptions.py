@@ -18,7 +18,9 @@
     │   └── LocalServerError             the embedded server could not be started or reached
     ├── ClusterError                     the cluster is at fault
     │   ├── RemoteExitInfoNotAvailable
-    │   └── SubmissionError
+    │   ├── SubmissionError
+    │   │   └── BatchTooLarge
+    │   └── ClusterUnreachable, ClusterBusy
     ├── TransitionError                  an event came at the wrong time
     │   └── InvalidStateTransition
     ├── WorkflowTimeoutError             (also a RuntimeError)
@@ -179,6 +181,19 @@ class RemoteExitInfoNotAvailable(ClusterError):
 
 class SubmissionError(ClusterError):
     """The cluster did not accept the job."""
+
+
+class BatchTooLarge(SubmissionError):
+    """The cluster takes no batch of so many steps, but smaller ones.
+
+    Args:
+        message: what it said.
+        most_steps: how many it takes at once, at most.
+    """
+
+    def __init__(self, message: str = "", most_steps: int = 1) -> None:
+        super().__init__(message)
+        self.most_steps = most_steps
 
 
 class ClusterUnreachable(ClusterError):

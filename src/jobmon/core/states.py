@@ -176,7 +176,8 @@ class Cause(StrEnum):
     """Why an attempt did not succeed; decides what it costs the task.
 
     ``INFRASTRUCTURE`` (its node, its controller or the server died) and ``PREEMPTED`` are no fault of the
-    task and are charged to a budget of their own.
+    task and are charged to a budget of their own. ``CANCELLED``: ended on the cluster by a person or its operators;
+    ``ORDERED``: ended by an order to Jobmon. See :data:`RETRY_POLICIES`.
     """
 
     CODE = "code"
@@ -184,6 +185,7 @@ class Cause(StrEnum):
     LAUNCH = "launch"
     INFRASTRUCTURE = "infrastructure"
     PREEMPTED = "preempted"
+    CANCELLED = "cancelled"
     ORDERED = "ordered"
 
 
@@ -326,6 +328,8 @@ TASK_INSTANCE: Final[TaskInstanceTable] = {
         _IE.LAUNCH: STALE,
         _IE.HEARTBEAT: STALE,
         _IE.START: _I.RUNNING,
+        _IE.FINISH: _I.DONE,
+        _IE.FAIL: _I.ERROR,
         _IE.LOSE: _I.UNKNOWN_ERROR,
         _IE.MISS: _I.NO_HEARTBEAT,
         _IE.RESOURCE: _I.RESOURCE_ERROR,
@@ -462,23 +466,133 @@ class Budget(NamedTuple):
     max_infrastructure_losses: int
 
 
-BLAMELESS: Final = frozenset({Cause.INFRASTRUCTURE, Cause.PREEMPTED})
+class Charge(StrEnum):
+    """Which budget of a task pays for an attempt that failed."""
+
+    ATTEMPTS = "attempts"
+    INFRASTRUCTURE = "infrastructure"
 
 
-def after_failure(instance_status: TaskInstanceStatus, cause: Cause, budget: Budget) -> TaskEvent:
+class RetryAction(StrEnum):
+    """What a task does after an attempt that failed, as long as its budget allows; ``ADJUST``: ask for more."""
+
+    RETRY = "retry"
+    ADJUST = "adjust"
+    GIVE_UP = "give_up"
+
+
+class RetryPolicy(NamedTuple):
+    """What a failure of one cause means for the task."""
+
+    charge: Charge
+    action: RetryAction
+
+
+RetryPolicies = Mapping[Cause, RetryPolicy]
+
+RETRY_POLICIES: Final[RetryPolicies] = {
+    Cause.CODE: RetryPolicy(Charge.ATTEMPTS, RetryAction.RETRY),
+    Cause.RESOURCE: RetryPolicy(Charge.ATTEMPTS, RetryAction.ADJUST),
+    Cause.LAUNCH: RetryPolicy(Charge.ATTEMPTS, RetryAction.RETRY),
+    Cause.INFRASTRUCTURE: RetryPolicy(Charge.INFRASTRUCTURE, RetryAction.RETRY),
+    Cause.PREEMPTED: RetryPolicy(Charge.INFRASTRUCTURE, RetryAction.RETRY),
+    Cause.CANCELLED: RetryPolicy(Charge.ATTEMPTS, RetryAction.RETRY),
+    Cause.ORDERED: RetryPolicy(Charge.ATTEMPTS, RetryAction.RETRY),
+}
+"""What follows a failure, unless the task's template says something else."""
+
+RETRY_POLICY_WORDS: Final[Mapping[str, RetryPolicy]] = {
+    "retry": RetryPolicy(Charge.ATTEMPTS, RetryAction.RETRY),
+    "give_up": RetryPolicy(Charge.ATTEMPTS, RetryAction.GIVE_UP),
+    "retry_blameless": RetryPolicy(Charge.INFRASTRUCTURE, RetryAction.RETRY),
+}
+"""What a template may say of a cause, by the word it uses."""
+
+RETRY_POLICY_CAUSES: Final = tuple(cause for cause in Cause if cause is not Cause.ORDERED)
+"""Causes a template may say something of: an attempt that was ended by order fails nothing."""
+
+BLAMELESS: Final = frozenset(
+    cause for cause, policy in RETRY_POLICIES.items() if policy.charge is Charge.INFRASTRUCTURE
+)
+
+
+def retry_policies(words: Mapping[str, str]) -> RetryPolicies:
+    """The policies of a template: those of :data:`RETRY_POLICIES`, but for the causes it names.
+
+    Args:
+        words: word of :data:`RETRY_POLICY_WORDS` by cause; what a newer Jobmon wrote and this one does not know is left out.
+    """
+    if not words:
+        return RETRY_POLICIES
+    known: dict[str, Cause] = {cause.value: cause for cause in RETRY_POLICY_CAUSES}
+    own: dict[Cause, RetryPolicy] = {
+        known[cause]: RETRY_POLICY_WORDS[word]
+        for cause, word in words.items()
+        if cause in known and word in RETRY_POLICY_WORDS
+    }
+    return {**RETRY_POLICIES, **own}
+
+
+def check_retry_policy(words: Mapping[str, str]) -> dict[str, str]:
+    """A template's policy as it is stored.
+
+    Raises:
+        ValueError: it names a cause, or a word, that is none.
+    """
+    if not isinstance(words, Mapping):
+        raise ValueError(
+            f"A retry policy must be a dict of causes, such as {{'code': 'give_up'}}, not {words!r}."
+        )
+    causes = [cause.value for cause in RETRY_POLICY_CAUSES]
+    for cause, word in words.items():
+        if cause not in causes:
+            raise ValueError(
+                f"Retry policy: {cause!r} is no cause of a failure. Causes: {', '.join(causes)}."
+            )
+        if word not in RETRY_POLICY_WORDS:
+            raise ValueError(
+                f"Retry policy of cause '{cause}': {word!r} is not known; what may follow is one of: "
+                f"{', '.join(RETRY_POLICY_WORDS)}."
+            )
+    return {str(cause): word for cause, word in words.items()}
+
+
+def cause_of_failure(instance_status: TaskInstanceStatus, cause: Cause | None) -> Cause:
+    """Why an attempt failed that ended in this state: what was told, or what the state itself says."""
+    if instance_status is TaskInstanceStatus.RESOURCE_ERROR and cause not in BLAMELESS:
+        return Cause.RESOURCE
+    return cause or Cause.CODE
+
+
+def policy_after(
+    instance_status: TaskInstanceStatus, cause: Cause | None, policies: RetryPolicies = RETRY_POLICIES
+) -> RetryPolicy:
+    """The policy that applies to an attempt that failed."""
+    return policies[cause_of_failure(instance_status, cause)]
+
+
+def after_failure(
+    instance_status: TaskInstanceStatus,
+    cause: Cause | None,
+    budget: Budget,
+    policies: RetryPolicies = RETRY_POLICIES,
+) -> TaskEvent:
     """What happens to a task in ``ERROR_RECOVERABLE``; ``budget`` already includes the failed attempt.
 
-    The limit of attempts applies to those that were the task's own; losses to infrastructure have a budget
-    of their own, so that nothing loops for ever.
+    The limit of attempts applies to those that were the task's own; what is charged to infrastructure has a budget
+    of its own, so that nothing loops for ever.
     """
-    if cause in BLAMELESS:
-        exhausted = budget.num_infrastructure_losses > budget.max_infrastructure_losses
-        return TaskEvent.EXHAUST if exhausted else TaskEvent.RETRY
-    if budget.num_attempts - budget.num_infrastructure_losses >= budget.max_attempts:
+    policy = policy_after(instance_status, cause, policies)
+    if policy.action is RetryAction.GIVE_UP:
         return TaskEvent.EXHAUST
-    if instance_status is TaskInstanceStatus.RESOURCE_ERROR:
-        return TaskEvent.ADJUST
-    return TaskEvent.RETRY
+    if policy.charge is Charge.INFRASTRUCTURE:
+        exhausted = budget.num_infrastructure_losses > budget.max_infrastructure_losses
+    else:
+        exhausted = budget.num_attempts - budget.num_infrastructure_losses >= budget.max_attempts
+    if exhausted:
+        return TaskEvent.EXHAUST
+    adjusts = policy.action is RetryAction.ADJUST and instance_status is TaskInstanceStatus.RESOURCE_ERROR
+    return TaskEvent.ADJUST if adjusts else TaskEvent.RETRY
 
 
 # ---------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ CAUSE_WORDS: Mapping[str, str] = {
     Cause.LAUNCH: "it could not be started",
     Cause.INFRASTRUCTURE: "it was lost with its node, its controller or the server",
     Cause.PREEMPTED: "the cluster took its place away",
+    Cause.CANCELLED: "it was cancelled on the cluster by a person or its operators",
     Cause.ORDERED: "it was ended by order",
 }
 """Why an attempt did not succeed, as a clause; a newer server may send causes that are not here."""

@@ -73,6 +73,7 @@ class AttemptSummary(Struct):
         distributor_id: id the cluster gave the job.
         exit_code: exit code; negative: the signal that ended the command.
         last_lines: end of what went wrong.
+        note: why it asked for something else than the attempt before.
     """
 
     task_instance_id: int
@@ -87,6 +88,7 @@ class AttemptSummary(Struct):
     distributor_id: str = ""
     exit_code: int | None = None
     last_lines: list[str] = []
+    note: str = ""
 
 
 class Past(StrEnum):
@@ -142,6 +144,7 @@ class ExplainResponse(Struct):
         attempts: its attempts, oldest first; the last fifty.
         past: the same task in an earlier workflow.
         queue_reason: why the queue of a batch cluster has not started it; empty where that is not known.
+        conditions: what is the matter with the clusters its workflow runs on, in sentences.
     """
 
     task_id: int
@@ -158,3 +161,4 @@ class ExplainResponse(Struct):
     attempts: list[AttemptSummary]
     past: PastComparison
     queue_reason: str = ""
+    conditions: list[str] = []

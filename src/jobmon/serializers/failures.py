@@ -76,6 +76,7 @@ class ErrorClustersResponse(Struct):
         is_complete: false: there are more failed attempts; only the latest were looked at.
         shared: what all failures of a template have in common, where no single kind of them has it by itself.
         were_made_good: nothing failed that counts here, but there are failed attempts that others made good.
+        conditions: what is the matter with the clusters it runs on, in sentences.
     """
 
     clusters: list[ErrorClusterRow]
@@ -85,3 +86,4 @@ class ErrorClustersResponse(Struct):
     is_complete: bool = True
     shared: list[SharedTrait] = []
     were_made_good: bool = False
+    conditions: list[str] = []

@@ -45,6 +45,7 @@ class TaskErrorRow(Struct):
         requested_resources: what it asked for.
         next_task_instance_id: the attempt that followed; null: none (yet).
         next_resources: what that one, or the task now, asks for.
+        is_blameless: it is charged to the infrastructure; null: the server does not tell.
     """
 
     task_id: int
@@ -70,6 +71,7 @@ class TaskErrorRow(Struct):
     requested_resources: dict[str, Any] = {}
     next_task_instance_id: int | None = None
     next_resources: dict[str, Any] = {}
+    is_blameless: bool | None = None
 
 
 class WorkflowErrorsResponse(Struct):
@@ -107,6 +109,7 @@ class WorkflowStatusRow(Struct):
         tasks_by_status: number of tasks by status letter.
         retries: attempts beyond the first, of all tasks together.
         eta: when it may be done; null unless it is being run.
+        conditions: what is the matter with the clusters it runs on, in sentences.
     """
 
     id: int
@@ -116,6 +119,7 @@ class WorkflowStatusRow(Struct):
     tasks_by_status: dict[str, int]
     retries: int
     eta: EtaRow | None = None
+    conditions: list[str] = []
 
 
 class WorkflowStatusResponse(Struct):
@@ -161,6 +165,7 @@ class WorkflowOverviewResponse(Struct):
         eta: when it may be done; null unless it is being run.
         failures: latest attempts that failed, newest first.
         running: tasks that have run longest.
+        conditions: what is the matter with the clusters it runs on, in sentences.
     """
 
     id: int
@@ -172,6 +177,7 @@ class WorkflowOverviewResponse(Struct):
     eta: EtaRow | None = None
     failures: list[TaskErrorRow] = []
     running: list[RunningTaskRow] = []
+    conditions: list[str] = []
 
 
 class TaskRow(Struct):
@@ -221,7 +227,7 @@ class AttemptRow(Struct):
         error: what went wrong last.
         stderr_log: end of its stderr.
         workflow_status, attempt_number, max_attempts, num_infrastructure_losses, cluster_name, requested_resources,
-        next_task_instance_id, next_resources: see :class:`TaskErrorRow`.
+        next_task_instance_id, next_resources, is_blameless: see :class:`TaskErrorRow`.
     """
 
     task_id: int
@@ -250,6 +256,7 @@ class AttemptRow(Struct):
     requested_resources: dict[str, Any] = {}
     next_task_instance_id: int | None = None
     next_resources: dict[str, Any] = {}
+    is_blameless: bool | None = None
 
 
 class TaskStatusResponse(Struct):

@@ -87,7 +87,7 @@ class BatchRequest(Struct):
         array_id: their array.
         batch_num: unique within the array; the same batch sent twice is created once.
         task_resources_id: what they ask for.
-        task_ids: the tasks; the position is the array step id.
+        task_ids: the tasks, in the order of the array steps.
         name: of the job on a batch cluster; empty where the controller runs the commands itself.
         notes: why tasks ask for something else than last time, by task id.
     """
@@ -141,7 +141,7 @@ class SyncRequest(Struct):
 
 
 class BatchResponse(Struct):
-    """The attempts of a batch, one entry a task that could be queued (others are absent)."""
+    """The attempts of a batch, one entry a task that could be queued (others are absent, and have no step)."""
 
     array_id: int
     batch_num: int
@@ -273,7 +273,10 @@ class TaskResourcesRow(Struct):
 
 
 class WorkflowMetadataResponse(Struct):
-    """A workflow without its tasks: what a controller needs to run it by id."""
+    """A workflow without its tasks: what a controller needs to run it by id.
+
+    ``key`` tells it from the workflows of other databases that have the same id.
+    """
 
     id: int
     name: str
@@ -286,6 +289,7 @@ class WorkflowMetadataResponse(Struct):
     working_dir: str
     arrays: list[ArrayRow]
     task_resources: list[TaskResourcesRow]
+    key: str = ""
 
 
 class LiveInstance(Struct):
@@ -337,6 +341,12 @@ class BadNodesResponse(Struct):
     """Nodes of a cluster to be avoided, the latest first; seen by anybody's workflows."""
 
     nodes: list[BadNode]
+
+
+class ForgiveNodeRequest(Struct):
+    """Forget that a node of a cluster failed."""
+
+    nodename: str
 
 
 class SetResumeRequest(Struct):
@@ -393,6 +403,7 @@ class RunProgressResponse(Struct):
         is_draining: it was ordered to start nothing more.
         elapsed_seconds: since it was created, to its end where it has ended.
         num_newly_done: tasks the run got done; counted once it has ended, 0 before.
+        conditions: what is the matter with the clusters it runs on, in sentences.
     """
 
     workflow_id: int
@@ -411,6 +422,7 @@ class RunProgressResponse(Struct):
     is_draining: bool = False
     elapsed_seconds: float = 0
     num_newly_done: int = 0
+    conditions: list[str] = []
 
 
 class InstanceEventsRequest(Struct):

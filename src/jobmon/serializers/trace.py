@@ -25,6 +25,8 @@ class TraceResponse(Struct):
         queued, started, ended: ISO text, UTC; empty: it did not happen (yet).
         wallclock, cpu: seconds.
         maxrss, io: bytes.
+        energy: joules, where the cluster measures them.
+        note: why it asked for something else than the attempt before.
         next_after: what to ask for after this page; null: this was the last one.
     """
 
@@ -54,6 +56,8 @@ class TraceResponse(Struct):
     cpu: list[float | None]
     maxrss: list[int | None]
     io: list[int | None]
+    energy: list[int | None] = []
+    note: list[str] = []
     next_after: int | None = None
 
 
@@ -131,6 +135,7 @@ class WorkflowFactsResponse(Struct):
         runs: its runs, oldest first.
         templates: its templates, in the order in which they were added.
         num_attempts: all attempts of all runs.
+        conditions: what is the matter with the clusters it runs on, in sentences.
     """
 
     id: int
@@ -148,3 +153,4 @@ class WorkflowFactsResponse(Struct):
     runs: list[RunFacts]
     templates: list[TemplateFacts]
     num_attempts: int
+    conditions: list[str] = []

@@ -88,16 +88,16 @@ def _add_wrapper(commands: Commands) -> None:
         allow_abbrev=False,
     )
     array.add_argument("--array_id", type=int, metavar="N", help="the array in Jobmon's database")
-    array.add_argument("--batch_number", type=int, metavar="B", help="the batch of the array")
+    array.add_argument("--batch_number", type=int, metavar="N", help="the batch of the array")
     job = commands.add_parser(
         "worker_node_job", help="run a single job", description="Run a single job.", allow_abbrev=False
     )
     job.add_argument("--task_instance_id", type=int, metavar="N", help="the attempt in Jobmon's database")
     for command in (array, job):
-        command.add_argument("--batch_file", required=True, metavar="F", help="says what each step is")
-        command.add_argument("--cluster_name", metavar="C", help="the cluster it runs on")
+        command.add_argument("--batch_file", required=True, metavar="FILE", help="says what each step is")
+        command.add_argument("--cluster_name", metavar="CLUSTER", help="the cluster it runs on")
         command.add_argument(
-            "--expected_jobmon_version", metavar="V", help="exit with 198 if this is another"
+            "--expected_jobmon_version", metavar="VERSION", help="exit with 198 if this is another"
         )
         command.add_argument(
             WRAPPER_STEP_OPTION, type=int, metavar="N", help="the step, from 0; by default the plugin knows"

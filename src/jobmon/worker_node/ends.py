@@ -9,7 +9,7 @@ controller asks the cluster.
 
 from __future__ import annotations
 
-import os
+import posix
 
 TYPE_CHECKING = False  # importing typing would cost a third of the start
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ CAUSE_CODE, CAUSE_RESOURCE, CAUSE_LAUNCH, CAUSE_ORDERED = ("code", "resource", "
 TAIL_CHARACTERS = 10_000
 ERROR_LINES = 20
 NAME_BYTES = 255
+SMALL_BYTES = 16_384
 SIGKILL, SIGTERM = 9, 15
 EARLY_SECONDS = 5.0
 """A job began a little before its wrapper, so that its time is over a little earlier."""
@@ -143,9 +144,9 @@ def with_last_lines(text: str, stderr_log: str, stdout_log: str = "") -> str:
 def full_disks(*paths: str) -> str:
     """A sentence on the file systems of log files that have no room left; empty when all have."""
     full = []
-    for directory in sorted({os.path.dirname(path) for path in paths if path}):
+    for directory in sorted({path.rpartition("/")[0] or path[:1] for path in paths if path}):
         try:
-            if os.statvfs(directory).f_bavail == 0:
+            if posix.statvfs(directory).f_bavail == 0:
                 full.append(directory)
         except OSError:
             continue  # it cannot be asked: then it is not the one to blame
@@ -154,11 +155,13 @@ def full_disks(*paths: str) -> str:
 
 def describe_bytes(amount: float) -> str:
     """Memory for people: ``200 MiB``, ``2 GiB``, ``1.5 TiB``."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
+    if amount < 1024:
+        return f"{amount:.0f} B"
+    for unit in ("KiB", "MiB", "GiB"):
+        amount /= 1024
         if amount < 1024:
             return f"{amount:.4g} {unit}"
-        amount /= 1024
-    return f"{amount:.4g} TiB"
+    return f"{amount / 1024:.4g} TiB"
 
 
 def describe_seconds(seconds: float) -> str:
@@ -185,10 +188,10 @@ def log_name(task_name: bytes, suffix: bytes) -> bytes:
 def tail(path: bytes) -> str:
     """The last characters of a log file; bytes that are not UTF-8, or that no database takes, are replaced."""
     try:
+        size = posix.stat(path).st_size
+        if not size:
+            return ""
         with open(path, "rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            if not size:
-                return ""
             file.seek(max(0, size - 4 * TAIL_CHARACTERS))
             data = file.read(4 * TAIL_CHARACTERS)
     except OSError:
@@ -249,7 +252,7 @@ def _own_group() -> tuple[bytes, bool]:
         elif hierarchy == b"0" and not is_first:
             directory = b"/sys/fs/cgroup" + path
     processes = _read(directory + b"/cgroup.procs").split() if directory else []
-    is_own = bool(processes) and {int(pid) for pid in processes} <= {os.getpid(), os.getppid()}
+    is_own = bool(processes) and {int(pid) for pid in processes} <= {posix.getpid(), posix.getppid()}
     return (directory if is_own else b""), is_first
 
 
@@ -259,8 +262,24 @@ def _counts(text: bytes) -> dict[bytes, int]:
 
 
 def _read(path: bytes) -> bytes:
+    """What a small file holds; empty when it cannot be read."""
     try:
-        with open(path, "rb") as file:
-            return file.read()
+        return read_small(path)
     except OSError:
         return b""
+
+
+def read_small(path: bytes) -> bytes:
+    """What a small file holds, in half the time that a file object takes.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    descriptor = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
+    try:
+        parts = []
+        while part := posix.read(descriptor, SMALL_BYTES):
+            parts.append(part)
+        return b"".join(parts)
+    finally:
+        posix.close(descriptor)

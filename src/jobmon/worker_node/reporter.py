@@ -5,7 +5,7 @@ Standard library only, as all that :mod:`jobmon.worker_node.wrapper` loads.
 
 from __future__ import annotations
 
-import os
+import posix
 import select
 import time
 
@@ -13,14 +13,9 @@ TYPE_CHECKING = False  # importing typing would cost a third of the start
 if TYPE_CHECKING:
     import signal
     from collections.abc import Mapping
-    from json.encoder import encode_basestring_ascii
 
     Value = str | int | float | None
 else:
-    try:
-        from _json import encode_basestring_ascii
-    except ImportError:
-        from json.encoder import encode_basestring_ascii
     try:
         import _signal as signal
     except ImportError:
@@ -57,9 +52,9 @@ class Signals:
     """
 
     def __init__(self) -> None:
-        self.wake, written = os.pipe()
+        self.wake, written = posix.pipe()
         for descriptor in (self.wake, written):
-            os.set_blocking(descriptor, False)
+            posix.set_blocking(descriptor, False)
         self.is_terminated = False
         self.group = 0
         signal.set_wakeup_fd(written, warn_on_full_buffer=False)
@@ -85,7 +80,7 @@ class Signals:
     def drain(self) -> None:
         """Be ready to wait for the next one."""
         try:
-            while os.read(self.wake, 4096):
+            while posix.read(self.wake, 4096):
                 pass
         except BlockingIOError:
             pass
@@ -132,9 +127,8 @@ class Reporter:
         After SIGTERM there may be a second left: what is to be told is in the spool before it is tried for a moment.
         """
         deadline = time.monotonic() + wait_seconds
-        pause = FIRST_PAUSE_SECONDS * (
-            1 + self.batch.task_instance_id % 16 / 16
-        )  # not all at the same moment
+        spread = self.batch.task_instance_id % 16 / 16  # so that not all ask at the same moment
+        pause = FIRST_PAUSE_SECONDS * (1 + spread)
         while True:
             if self.signals.is_terminated:
                 self.is_hurried = True
@@ -214,27 +208,27 @@ class Reporter:
 def kill_group(group: int, number: int) -> None:
     """Signal a process group, if there still is one."""
     try:
-        os.killpg(group, number)
+        posix.killpg(group, number)
     except (ProcessLookupError, PermissionError):
         pass
 
 
 def has_ended(pid: int) -> bool:
     """Whether a child has ended and waits to be collected."""
-    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    return posix.waitid(posix.P_PID, pid, posix.WEXITED | posix.WNOHANG | posix.WNOWAIT) is not None
 
 
 def remove(path: bytes) -> None:
     """Remove a file that another may have removed."""
     try:
-        os.unlink(path)
+        posix.unlink(path)
     except OSError:
         pass  # whoever reads the spool was faster, or tells it again: that is no harm
 
 
 def complain(text: str) -> None:
     """Say something where people look who look at the cluster's own log."""
-    os.write(2, f"jobmon: {text}\n".encode("utf-8", "replace"))
+    posix.write(2, f"jobmon: {text}\n".encode("utf-8", "replace"))
 
 
 def encode(event: Mapping[str, Value]) -> bytes:
@@ -243,10 +237,21 @@ def encode(event: Mapping[str, Value]) -> bytes:
     for name, value in event.items():
         if isinstance(value, str):
             if value:
-                parts.append(f'"{name}":{encode_basestring_ascii(value)}')
+                parts.append(f'"{name}":{quoted(value)}')
         elif value is not None:
             parts.append(f'"{name}":{value!r}')
     return ("{" + ",".join(parts) + "}").encode()
+
+
+def quoted(text: str) -> str:
+    """A text as JSON. The module that can do any is loaded for those that need it only: most are plain."""
+    if text.isascii() and text.isprintable() and '"' not in text and "\\" not in text:
+        return f'"{text}"'
+    try:
+        from _json import encode_basestring_ascii
+    except ImportError:
+        from json.encoder import encode_basestring_ascii
+    return str(encode_basestring_ascii(text))
 
 
 def write_spooled(directory: bytes, name: str, body: bytes) -> bytes:
@@ -256,17 +261,17 @@ def write_spooled(directory: bytes, name: str, body: bytes) -> bytes:
         OSError: it cannot be written.
     """
     path = directory + b"/" + name.encode()
-    draft = directory + f"/.{name}.{os.getpid()}.part".encode()
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    draft = directory + f"/.{name}.{posix.getpid()}.part".encode()
+    descriptor = posix.open(draft, posix.O_WRONLY | posix.O_CREAT | posix.O_TRUNC | posix.O_CLOEXEC, 0o600)
     try:
         left = body
         while left:
-            left = left[os.write(descriptor, left) :]
-        os.fsync(descriptor)
+            left = left[posix.write(descriptor, left) :]
+        posix.fsync(descriptor)
     except OSError:
-        os.unlink(draft)
+        posix.unlink(draft)
         raise
     finally:
-        os.close(descriptor)
-    os.rename(draft, path)
+        posix.close(descriptor)
+    posix.rename(draft, path)
     return path

@@ -7,7 +7,7 @@ tenth of the time. Nothing here waits longer than it is told to, or when a signa
 from __future__ import annotations
 
 import errno
-import os
+import posix
 import select
 import time
 
@@ -61,7 +61,7 @@ class Batch:
         self.shell: list[bytes] = []
         self.environment: dict[bytes, bytes] = {}
         try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            descriptor = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
         except OSError as error:
             raise Unreadable(f"The batch file {shown} cannot be read: {error.strerror}.") from error
         try:
@@ -69,13 +69,13 @@ class Batch:
         except (OSError, ValueError) as error:
             raise Unreadable(f"The batch file {shown} is damaged or of another Jobmon: {error}.") from error
         finally:
-            os.close(descriptor)
+            posix.close(descriptor)
         if block is None:
             raise Unreadable(f"The batch file {shown} has no step {step}.")
         self.task_instance_id, self.task_id, self.name, self.command = block
 
     def _read(self, descriptor: int, step: int) -> tuple[int, int, bytes, bytes] | None:
-        data = os.pread(descriptor, FIRST_READ_BYTES, 0)
+        data = posix.pread(descriptor, FIRST_READ_BYTES, 0)
         first, _, _ = data.partition(b"\n")
         mark, number, head_bytes, num_steps = first.split(b" ")
         if (mark, number) != (b"jobmon-batch", FORMAT):
@@ -88,7 +88,9 @@ class Batch:
 
         def part(start: int, stop: int) -> bytes:
             found = (
-                data[start:stop] if stop <= len(data) else os.pread(descriptor, max(0, stop - start), start)
+                data[start:stop]
+                if stop <= len(data)
+                else posix.pread(descriptor, max(0, stop - start), start)
             )
             if len(found) != stop - start:
                 raise ValueError("it is cut off")
@@ -244,7 +246,7 @@ class Connection:
                     self._wait(opened, select.POLLOUT, min(deadline, time.monotonic() + CONNECT_SECONDS))
                     number = opened.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
                 if number:
-                    raise ConnectionError(number, os.strerror(number))
+                    raise ConnectionError(number, posix.strerror(number))
                 return self._secured(opened, address, deadline) if address.is_secure else opened
             except OSError as error:
                 opened.close()

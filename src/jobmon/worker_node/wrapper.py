@@ -23,7 +23,7 @@ sign of life, for the server. ``reporter`` tells, in the form of ``wire``; ``end
 from __future__ import annotations
 
 import errno
-import os
+import posix  # os, which stands on it, would cost a millisecond
 import sys
 import time
 
@@ -58,10 +58,11 @@ TOGETHER_SECONDS = 0.1
 """Within which a signal sent to all processes of a job has reached them all."""
 AGAIN_SECONDS = 1.0
 BLOCK_BYTES = 512
-LOG_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+NULL_DEVICE = b"/dev/null"
+LOG_FLAGS = posix.O_WRONLY | posix.O_CREAT | posix.O_TRUNC
 LONGEST_COMMAND_BYTES = 131_071  # MAX_ARG_STRLEN, linux/binfmts.h, without the NUL byte at the end
 DEFAULT_SIGNALS = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
-NODE_VARIABLES = ("SLURMD_NODENAME",)
+NODE_VARIABLES = (b"SLURMD_NODENAME",)
 """Where clusters tell the name by which they know this node."""
 
 
@@ -87,8 +88,12 @@ class Attempt:
     def _log_path(self, stream: str) -> bytes:
         directory = self.batch.values.get(stream.encode(), b"")
         suffix = f".{stream[3]}{self.distributor_id}".encode()  # the letters o and e
-        base = self.batch.values.get(b"working_dir", b"")  # a relative directory is meant from there
-        return os.path.join(base, directory, ends.log_name(self.batch.name, suffix)) if directory else b""
+        if not directory:
+            return b""
+        base = self.batch.values.get(b"working_dir", b"")
+        if base and not directory.startswith(b"/"):  # a relative one is meant from where commands run
+            directory = base + b"/" + directory
+        return directory + b"/" + ends.log_name(self.batch.name, suffix)
 
     def run(self, version: str) -> int:
         """Run it and tell of it; the exit code for the cluster.
@@ -133,7 +138,7 @@ class Attempt:
         try:
             directory = self.batch.values.get(b"working_dir", b"")
             if directory:
-                os.chdir(directory)
+                posix.chdir(directory)
         except OSError as error:
             return NOT_RUN, f"The working directory cannot be used on node {nodename()}: {describe(error)}."
         try:
@@ -146,7 +151,7 @@ class Attempt:
         self.reporter.add(
             ends.START,
             nodename=nodename(),
-            process_group_id=os.getpid(),
+            process_group_id=posix.getpid(),
             distributor_id=self.distributor_id,
             next_report_increment=self.batch.number(b"report_seconds"),
             **self._log_names(),
@@ -166,18 +171,18 @@ class Attempt:
         self.signals.group = self.reporter.child = pid
         self._attend(pid)
         self.signals.group = self.reporter.child = 0
-        found = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        found = posix.waitid(posix.P_PID, pid, posix.WEXITED | posix.WNOWAIT)
         assert found is not None
         kill_group(pid, signal.SIGKILL)  # the zombie still holds the id: no other group can be meant
-        _, _, usage = os.wait4(pid, 0)
-        exit_code = found.si_status if found.si_code == os.CLD_EXITED else -found.si_status
+        _, _, usage = posix.wait4(pid, 0)
+        exit_code = found.si_status if found.si_code == posix.CLD_EXITED else -found.si_status
         if exit_code in (-ends.SIGTERM, 128 + ends.SIGTERM) and not self.signals.is_terminated:
             self.signals.wait(TOGETHER_SECONDS)
         self._note_end(exit_code, time.monotonic() - started, usage)
         return (exit_code if exit_code >= 0 else 128 - exit_code), ""
 
     def _spawn(self) -> int:
-        environment = {**os.environb, **self.batch.environment}
+        environment = {**posix.environ, **self.batch.environment}
         for name, value in (
             ("TASK_INSTANCE_ID", self.batch.task_instance_id),
             ("TASK_ID", self.batch.task_id),
@@ -187,13 +192,13 @@ class Attempt:
             environment[f"JOBMON_{name}".encode()] = str(value).encode()
         shell = self.batch.shell
         actions = [
-            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-            (os.POSIX_SPAWN_DUP2, self.files[0], 1),
-            (os.POSIX_SPAWN_DUP2, self.files[1], 2),
+            (posix.POSIX_SPAWN_OPEN, 0, NULL_DEVICE, posix.O_RDONLY, 0),
+            (posix.POSIX_SPAWN_DUP2, self.files[0], 1),
+            (posix.POSIX_SPAWN_DUP2, self.files[1], 2),
         ]
         argv = [*shell, self.batch.command]
         try:
-            return os.posix_spawnp(
+            return posix.posix_spawnp(
                 shell[0],
                 argv,
                 environment,
@@ -203,7 +208,7 @@ class Attempt:
                 setsigdef=DEFAULT_SIGNALS,
             )
         except NotImplementedError:  # a Python made for a C library before 2.26
-            return os.posix_spawnp(
+            return posix.posix_spawnp(
                 shell[0],
                 argv,
                 environment,
@@ -214,7 +219,7 @@ class Attempt:
             )
         finally:
             for descriptor in self.files:
-                os.close(descriptor)
+                posix.close(descriptor)
 
     def _attend(self, pid: int) -> None:
         """Tell that the command runs, and pass on what it is told, until it has ended."""
@@ -293,10 +298,12 @@ class Attempt:
 def open_log(path: bytes) -> int:
     """Open a log file for writing, with its directory; no path: what is written is dropped."""
     try:
-        return os.open(path or os.devnull, LOG_FLAGS, 0o666)
+        return posix.open(path or NULL_DEVICE, LOG_FLAGS, 0o666)
     except FileNotFoundError:
+        import os
+
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        return os.open(path, LOG_FLAGS, 0o666)
+        return posix.open(path, LOG_FLAGS, 0o666)
 
 
 def describe(error: Exception) -> str:
@@ -312,8 +319,10 @@ def describe(error: Exception) -> str:
 
 def nodename() -> str:
     """Name of this node, as its cluster knows it where it says so."""
-    named = (os.environ.get(variable) for variable in NODE_VARIABLES)
-    return next(filter(None, named), "") or os.uname().nodename
+    for variable in NODE_VARIABLES:
+        if name := posix.environ.get(variable):
+            return name.decode("utf-8", "replace")
+    return posix.uname().nodename
 
 
 def installed_version(wanted: str) -> str:
@@ -322,11 +331,14 @@ def installed_version(wanted: str) -> str:
     Args:
         wanted: the one it most likely is.
     """
-    site = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    site = __file__.rsplit("/", 3)[0]
     prefix, suffix = "jobmon-", ".dist-info"
-    if os.path.isdir(os.path.join(site, f"{prefix}{wanted.replace('-', '_')}{suffix}")):
+    try:
+        posix.stat(f"{site}/{prefix}{wanted.replace('-', '_')}{suffix}")
         return wanted
-    names = [each for each in os.listdir(site) if each.startswith(prefix) and each.endswith(suffix)]
+    except OSError:
+        pass  # another, or none
+    names = [each for each in posix.listdir(site) if each.startswith(prefix) and each.endswith(suffix)]
     return names[0].removeprefix(prefix).removesuffix(suffix) if names else ""
 
 
@@ -361,7 +373,11 @@ def main() -> NoReturn:
     try:
         batch_file, *options = sys.argv[2:]
         named = dict(zip(options[::2], options[1::2], strict=True))
-        code = run_step(os.fsencode(batch_file), int(named[STEP_OPTION]), named[ID_OPTION])
+        code = run_step(
+            batch_file.encode(sys.getfilesystemencoding(), "surrogateescape"),
+            int(named[STEP_OPTION]),
+            named[ID_OPTION],
+        )
     except BaseException:  # noqa: BLE001 - whatever it is, it must be seen, and the code must say so
         sys.excepthook(*sys.exc_info())
-    os._exit(code)  # nothing is left to be done; an orderly end of Python takes a millisecond
+    posix._exit(code)  # nothing is left to be done; an orderly end of Python takes a millisecond

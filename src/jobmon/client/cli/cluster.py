@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from jobmon.client.cli.bad_nodes import bad_nodes
 from jobmon.client.cli.group import CommandGroup
 from jobmon.client.cli.options import echo_records, output_option
 
@@ -96,3 +97,6 @@ def _echo_queues(found: ClusterResponse, output: str) -> None:
         echo_records(rows, commands.queue_columns(rows), output)
     else:
         echo_records(commands.queue_values(found), commands.QUEUE_VALUES, output)
+
+
+cluster.add_command(bad_nodes)

@@ -55,6 +55,7 @@ class Chapter:
     used_memory: float | None
     runtime: float | None
     node: str
+    note: str = ""
 
 
 @dataclass
@@ -307,6 +308,7 @@ def _tell(stories: dict[int, Story], page: TraceResponse, i: int) -> None:
             maxrss / GIB if maxrss else None,
             page.wallclock[i],
             page.node[i],
+            page.note[i] if page.note else "",
         )
     )
 

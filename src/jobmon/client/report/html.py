@@ -124,6 +124,7 @@ def _summary(facts: WorkflowFactsResponse, figures: Figures) -> list[tuple[str, 
         ("Runs", str(len(facts.runs))),
         ("Attempts", charts.thousands(figures.num_attempts)),
     ]
+    rows += [("Cluster", text) for text in facts.conditions]
     if facts.description:
         rows.append(("Description", _cut(facts.description, MAX_TEXT)))
     return rows
@@ -299,6 +300,8 @@ def _chapter_words(chapter: Any) -> str:
         words.append(f"asked for {describe_memory(chapter.requested_memory)}{used}")
     if chapter.runtime:
         words.append(f"ran {describe_duration(chapter.runtime)}")
+    if chapter.note:
+        words.append(chapter.note)
     return " · ".join(words)
 
 

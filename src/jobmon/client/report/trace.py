@@ -13,11 +13,12 @@ from jobmon.core.states import TaskInstanceStatus, TaskStatus
 from jobmon.serializers.trace import TraceResponse
 
 COLUMNS = tuple(name for name in TraceResponse.__struct_fields__ if name != "next_after")
-"""Columns of the table; units: memory_gib GiB; maxrss and io bytes; runtime, wallclock and cpu seconds; times ISO, UTC."""
+"""Columns of the table; units: memory_gib GiB; maxrss and io bytes; energy joules; runtime, wallclock and cpu seconds; times
+ISO, UTC."""
 
 PAGE = 2000
 _INTEGERS = frozenset(
-    {"task_instance_id", "task_id", "workflow_run_id", "attempt", "exit_code", "maxrss", "io"}
+    {"task_instance_id", "task_id", "workflow_run_id", "attempt", "exit_code", "maxrss", "io", "energy"}
 )
 _FLOATS = frozenset({"requested_cores", "requested_memory_gib", "requested_runtime", "wallclock", "cpu"})
 _TIMES = frozenset({"queued", "started", "ended"})
@@ -46,7 +47,8 @@ def trace_pages(requester: Requester, workflow_id: int, page_size: int = PAGE) -
 
 def columns_of(page: TraceResponse) -> dict[str, list[Any]]:
     """The columns of a page by name, with names of states instead of letters."""
-    columns = {name: getattr(page, name) for name in COLUMNS}
+    count = len(page.task_instance_id)
+    columns = {name: getattr(page, name) or [None] * count for name in COLUMNS}  # an older server has not all
     columns["status"] = [TaskInstanceStatus(letter).name for letter in page.status]
     columns["task_status"] = [TaskStatus(letter).name for letter in page.task_status]
     return columns

@@ -64,6 +64,7 @@ class SlurmCommandLine:
         self._directory = os.path.expanduser(bin)
         self._timeout_seconds = float(command_timeout)
         self._user = _login_name(os.getuid())
+        self._cluster_name = ""
 
     # -- submission -----------------------------------------------------------------------------------
     def submit(self, submission: Submission) -> str:
@@ -148,8 +149,14 @@ class SlurmCommandLine:
 
     def _submit_limit(self, account: str = "", qos: str = "") -> SubmitLimit:
         associations = self._query_accounting(commands.associations(self._user))
-        qualities = self._query_accounting(commands.qualities()) if associations else ""
-        return read_submit_limit(associations, qualities, account, qos)
+        if not associations:
+            return SubmitLimit()
+        cluster = self._cluster_name or self.config().get("ClusterName", "")
+        account = account or os.environ.get("SBATCH_ACCOUNT", "")
+        qualities = self._query_accounting(commands.qualities())
+        return read_submit_limit(
+            associations, qualities, cluster, account, qos or os.environ.get("SBATCH_QOS", "")
+        )
 
     def partitions(self) -> list[Facts]:
         """Facts of the partitions."""
@@ -161,7 +168,9 @@ class SlurmCommandLine:
 
     def config(self) -> Facts:
         """Facts of the cluster."""
-        return read_config(self._query(commands.show("config")))
+        facts = read_config(self._query(commands.show("config")))
+        self._cluster_name = facts.get("ClusterName", "")
+        return facts
 
     # -- orders ---------------------------------------------------------------------------------------
     def cancel(self, ids: Sequence[str]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from jobmon.plugins.slurm import accounting, listing
+from jobmon.plugins.slurm import accounting, limits, listing
 from jobmon.plugins.slurm.amounts import compress, split_id
 from jobmon.plugins.slurm.connection import Submission
 from jobmon.plugins.slurm.submission import environment_word, sbatch_words
@@ -150,8 +150,8 @@ def throttle(job_id: str, max_running: int) -> Words:
 
 
 def hold(job_id: str) -> Words:
-    """Let no more elements start."""
-    return ["scontrol", "hold", job_id]
+    """Let no more elements start; their owner can release them, also where an operator held them."""
+    return ["scontrol", "uhold", job_id]
 
 
 def release(job_id: str) -> Words:
@@ -174,9 +174,10 @@ def associations(user: str) -> Words:
         "--parsable2",
         "--readonly",
         "show",
-        "associations",
+        "user",
+        "withassoc",
         f"user={user}",
-        "format=Cluster,Account,MaxSubmitJobs,GrpSubmitJobs,DefaultQOS,QOS",
+        f"format={','.join(limits.ASSOCIATION_FIELDS)}",
     ]
 
 
@@ -189,7 +190,7 @@ def qualities() -> Words:
         "--readonly",
         "show",
         "qos",
-        "format=Name,MaxSubmitJobsPerUser,GrpSubmitJobs",
+        f"format={','.join(limits.QUALITY_FIELDS)}",
     ]
 
 

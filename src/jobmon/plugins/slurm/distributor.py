@@ -21,6 +21,7 @@ from jobmon.core.task_names import legal_task_name
 from jobmon.plugins.slurm import discovery
 from jobmon.plugins.slurm.amounts import split_id
 from jobmon.plugins.slurm.connection import (
+    Facts,
     ListedJob,
     SlurmConnection,
     Submission,
@@ -30,7 +31,7 @@ from jobmon.plugins.slurm.diagnosis import diagnose
 from jobmon.plugins.slurm.ends import Ends, arrays_of, asked_of_accounting, id_of
 from jobmon.plugins.slurm.limits import Capacity
 from jobmon.plugins.slurm.listing import WAITING_STATES
-from jobmon.plugins.slurm.reasons import HELD_BY_USER, explain
+from jobmon.plugins.slurm.reasons import HELD, explain
 from jobmon.plugins.slurm.submission import (
     described_script,
     directory_of_log,
@@ -146,7 +147,7 @@ class SlurmDistributor(ClusterDistributor):
 
     def _look_of(self, row: ListedJob) -> JobLook:
         is_running = row.state not in WAITING_STATES
-        is_ours = row.reason == HELD_BY_USER and row.job_id in self._held
+        is_ours = row.reason in HELD and row.job_id in self._held
         reason, can_never_start = ("", False) if is_running or is_ours else explain(row.reason)
         return JobLook(is_running, reason, can_never_start, row.nodes if is_running else "", row.restarts)
 
@@ -203,12 +204,16 @@ class SlurmDistributor(ClusterDistributor):
 
     def node_addresses(self) -> Sequence[str]:
         """Addresses of some nodes that are up."""
-        addresses = (
-            node.get("NodeAddr", "")
-            for node in self._connection.nodes()
-            if not any(word in node.get("State", "") for word in AWAY_STATES)
-        )
+        addresses = (node.get("NodeAddr", "") for node in self._nodes_up())
         return list(dict.fromkeys(filter(None, addresses)))[:NODES_NAMED]
+
+    def num_nodes(self) -> int:
+        """How many nodes are up."""
+        return len(self._nodes_up())
+
+    def _nodes_up(self) -> list[Facts]:
+        nodes = self._connection.nodes()
+        return [node for node in nodes if not any(word in node.get("State", "") for word in AWAY_STATES)]
 
     # -- jobs one by one, and arrays of command lines ---------------------------------------------------
     def get_submitted_or_running(self, distributor_ids: Sequence[str] | None = None) -> set[str]:

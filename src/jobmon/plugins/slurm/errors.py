@@ -6,7 +6,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from jobmon.core.exceptions import ClusterBusy, ClusterError, ClusterUnreachable, SubmissionError
+from jobmon.core.exceptions import (
+    BatchTooLarge,
+    ClusterBusy,
+    ClusterError,
+    ClusterUnreachable,
+    SubmissionError,
+)
 
 _AWAY = re.compile(
     r"unable to contact slurm|socket timed out|connection (?:refused|reset|timed out)|communication connection failure"
@@ -89,14 +95,17 @@ def refusal(text: str, num_steps: int, occupancy: Occupancy | None = None) -> Cl
         occupancy: where it was asked for, because it matters (:func:`is_ambiguous`).
 
     Returns:
-        A :class:`ClusterBusy`, a :class:`ClusterUnreachable` or a :class:`SubmissionError`, to be raised.
+        A :class:`BatchTooLarge`, a :class:`ClusterBusy`, a :class:`ClusterUnreachable` or a :class:`SubmissionError`, to
+        be raised.
     """
     said = tidy(text)
     most = occupancy.most if occupancy else None
-    if most is not None and num_steps > most and is_ambiguous(said):
-        return SubmissionError(
+    if most and num_steps > most and is_ambiguous(said):
+        return BatchTooLarge(
             f"Slurm refused the job: {said} It has {num_steps} elements, and no more than {most} of your jobs may "
-            f"be submitted at once. Set array_limit={most} among the cluster's connection parameters."
+            f"be submitted at once with its account and quality of service. array_limit={most} among the cluster's "
+            "connection parameters prevents that.",
+            most,
         )
     if _BUSY.search(said) or (_may_mean_both(said) and occupancy and _may_be_full(occupancy, num_steps)):
         return ClusterBusy(f"Slurm takes no more jobs for the moment: {said}")

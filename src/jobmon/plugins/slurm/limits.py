@@ -15,28 +15,50 @@ LIMITS_SECONDS = 300.0
 """How long limits are believed."""
 COUNT_SECONDS = 30.0
 """How long a count of the user's jobs is believed; what is submitted meanwhile is added to it."""
+FULL_COUNT_SECONDS = 5.0
+"""The same of a count that leaves no room."""
 SEPARATOR = "|"
 NO_ACCOUNTING = ("accounting_storage/none", "(null)")
 """Kinds of accounting that are none."""
 
 
-def read_submit_limit(associations: str, qualities: str, account: str = "", qos: str = "") -> SubmitLimit:
-    """The narrowest limit on submitted jobs, from what ``sacctmgr`` tells of a user.
+ASSOCIATION_FIELDS = (
+    "Cluster",
+    "DefaultAccount",
+    "Account",
+    "MaxSubmitJobs",
+    "GrpSubmitJobs",
+    "DefaultQOS",
+    "QOS",
+)
+QUALITY_FIELDS = ("Name", "MaxSubmitJobsPerUser", "GrpSubmitJobs")
+"""What ``sacctmgr`` is asked of the accounts of a user, and of qualities of service."""
+
+
+def read_submit_limit(
+    associations: str, qualities: str, cluster: str = "", account: str = "", qos: str = ""
+) -> SubmitLimit:
+    """The narrowest limit on submitted jobs that applies, from what ``sacctmgr`` tells of a user.
 
     Args:
-        associations: lines ``cluster|account|MaxSubmitJobs|GrpSubmitJobs|DefaultQOS|QOS``.
-        qualities: lines ``name|MaxSubmitJobsPerUser|GrpSubmitJobs``.
-        account: count only this one; empty: all of the user's, for it is not known which his jobs get.
-        qos: the quality of service that is asked for; empty: those that jobs get which name none.
+        associations: rows of :data:`ASSOCIATION_FIELDS`.
+        qualities: rows of :data:`QUALITY_FIELDS`.
+        cluster: name of the cluster, for an accounting may be that of several; empty: not known.
+        account: the account that is asked for; empty: the user's default one.
+        qos: the quality of service that is asked for; empty: the one of that account.
     """
     own, shared, named = [], [], {qos}
-    for _, its_account, of_user, of_all, default, allowed in _fields(associations, 6):
-        if account in ("", its_account):
-            own += _limit(of_user)
-            shared += _limit(of_all)
-            if not qos:
-                named.add(default or (allowed if "," not in allowed else ""))
-    for name, of_user, of_all in _fields(qualities, 3):
+    for its_cluster, usual, its_account, of_user, of_all, default, allowed in _fields(
+        associations, len(ASSOCIATION_FIELDS)
+    ):
+        wanted = account or usual
+        if wanted not in ("", its_account) or (cluster and its_cluster and cluster != its_cluster):
+            continue
+        own += _limit(of_user)
+        shared += _limit(of_all)
+        if not qos:
+            named.add(default or (allowed if "," not in allowed else ""))
+    for name, of_user, of_all in _fields(qualities, len(QUALITY_FIELDS)):
         if name in named:
             own += _limit(of_user)
             shared += _limit(of_all)
@@ -124,9 +146,13 @@ class Capacity:
         if of_user is None:
             return DEFAULT_ROOM
         now = self._clock()
-        if self._count is None or now - self._count[0] > COUNT_SECONDS:
+        if self._count is None or now - self._count[0] > self._believed_seconds(of_user):
             self._count = now, self._connection.count_jobs()
         return max(0, of_user - self._count[1])
+
+    def _believed_seconds(self, of_user: int) -> float:
+        is_full = self._count is not None and self._count[1] >= of_user
+        return FULL_COUNT_SECONDS if is_full else COUNT_SECONDS
 
     def submitted(self, count: int) -> None:
         """Take note that so many more jobs are with the cluster now."""

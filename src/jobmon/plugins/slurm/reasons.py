@@ -5,13 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-ORDINARY = frozenset(
-    {"", "None", "Priority", "Resources", "JobArrayTaskLimit", "Prolog", "Cleaning", "Nodes_required_f"}
-)
+ORDINARY = frozenset({"", "None", "Priority", "Resources", "JobArrayTaskLimit", "Prolog", "Cleaning"})
 """Reasons of a job that just waits its turn."""
 
-HELD_BY_USER = "JobHeldUser"
-"""Slurm's word for a job that its owner holds back."""
+HELD = ("JobHeldUser", "JobHeldAdmin")
+"""Slurm's words for a job that its owner, or an operator, holds back."""
 
 _NEVER: Mapping[str, str] = {
     "PartitionTimeLimit": "it asks for more run time than its queue gives; ask for less (runtime), or choose another queue",
@@ -30,6 +28,8 @@ _NEVER: Mapping[str, str] = {
     "ReservationDeleted": "its reservation was deleted; look at reservation",
     "launch_failed_requeued_held": "its launch failed on a node, and Slurm holds it",
     "launch failed requeued held": "its launch failed on a node, and Slurm holds it",
+    "user env retrieval failed requeued held": "your environment could not be read on its node, and Slurm holds it",
+    "MaxRequeue": "it was started anew too often",
 }
 
 _WAITS: Mapping[str, str] = {
@@ -44,11 +44,15 @@ _WAITS: Mapping[str, str] = {
     "ReqNodeNotAvail": "nodes it needs are down or reserved, for maintenance for instance",
     "BeginTime": "its time to begin has not come; after a failed start Slurm also waits some minutes",
     "Dependency": "it waits for another job",
-    HELD_BY_USER: "you hold it back; scontrol release lets it go",
+    "JobHeldUser": "you hold it back; scontrol release lets it go",
     "JobHeldAdmin": "the operators of the cluster hold it back; ask them why",
     "Reservation": "its reservation has not begun",
     "Licenses": "all licences it needs are in use",
     "NodeDown": "a node it needs is down",
+    "Nodes required for job are DOWN": "nodes it needs are down, or kept for others",
+    "Reboot": "its node is started anew",
+    "JobLaunchFailure": "its launch failed; Slurm tries again",
+    "job requeued in held state": "it was put back into the queue and is held; scontrol release lets it go",
     "BurstBufferResources": "there is no room in the burst buffer",
     "BurstBufferStageIn": "its data is brought to the burst buffer",
     "SchedDefer": "the scheduler starts it with the next round",

@@ -8,7 +8,7 @@ Connection parameters of a cluster with ``connection: rest``::
     token_command    words of a command that prints one; default: scontrol token lifespan=1800; "": none is needed,
                      because slurmrestd knows who is at the other end of its socket
     api_version      such as v0.0.40; default: the newest that both sides know
-    rest_timeout     seconds an answer may take; default 20
+    command_timeout  seconds an answer, or a command for a token, may take; default 20
     ca_file          certificates that vouch for an https server, other than the system's
 
     slurm_rest_host      the same as url
@@ -19,7 +19,8 @@ A token in the environment (``SLURM_JWT``) is used, as long as it is good, where
 is named.
 
 What is asked is kept small, as an answer has some 4 kB for each element: arrays one by one, and elements in the
-accounting. The whole of the queue is only looked at to find a batch of which it is not known whether it was submitted.
+accounting. The whole of the queue is only looked at to find a batch of which it is not known whether it was submitted, and
+to count the user's jobs where there is a limit on them: slurmrestd has no narrower question.
 """
 
 from __future__ import annotations
@@ -57,7 +58,6 @@ from jobmon.plugins.slurm.rest_facts import (
     PartitionsAnswer,
     QualitiesAnswer,
     VersionAnswer,
-    accounts_of,
     node_facts,
     partition_facts,
     submit_limit_of,
@@ -85,12 +85,12 @@ SINGLE_ELEMENTS = 20
 """Up to so many elements of an array are looked up one by one, with more of them the whole array."""
 UNKNOWN_STEPS = 100_000
 """Elements an array may have whose size is not known."""
-ACTIVE_STATES = "PENDING,RUNNING,SUSPENDED"
 
 _FINISHED = NOT_KNOWN | {2021, 2084}
 """Slurm's numbers for jobs that have ended."""
 _REFUSALS = range(2000, 3000)
 _RESOURCE_UNAVAILABLE = 11
+_NO_ACCOUNTING = "accounting_storage/none"
 
 _T = TypeVar("_T")
 
@@ -127,13 +127,14 @@ class SlurmRest:
         )
         if not is_refused:
             raise ClusterUnreachable(f"It is not known whether slurmrestd submitted the job: {tidy(said)}")
-        raise refusal(said, submission.num_steps, self._occupancy() if is_ambiguous(said) else None)
+        raise refusal(said, submission.num_steps, self._occupancy(submission) if is_ambiguous(said) else None)
 
-    def _occupancy(self) -> Occupancy | None:
-        """What is used of the limits; ``None`` where that cannot be told now."""
+    def _occupancy(self, submission: Submission) -> Occupancy | None:
+        """What is used of the limits that hold for a submission; ``None`` where that cannot be told now."""
+        qos, account = (submission.settings.get(name) for name in ("qos", "account"))
         try:
-            limit = self.submit_limit()
-            return Occupancy(limit.most, self.count_jobs(), limit.is_shared)
+            limit = submit_limit_of(self._associations(), self._qualities(), self._user, account, qos)
+            return Occupancy(limit.most, self._count(qos), limit.is_shared)
         except ClusterUnreachable:
             return None
 
@@ -190,20 +191,18 @@ class SlurmRest:
         return with_codes(jobs, _understood(recent_jobs, self._rows(asked)))
 
     def count_jobs(self) -> int:
-        """Jobs and elements of this user that wait or run, as the accounting knows them."""
-        query = {"state": ACTIVE_STATES, "skip_steps": "true"}
-        if self._link.version > FIRST_VERSION:
-            query["users"] = self._user
-        elif accounts := accounts_of(self._associations(), self._user):
-            query["account"] = ",".join(accounts)
-        rows = [row for row in self._accounted(query) if row.user in (None, self._user)]
-        return sum(max(1, len(_understood(AccountedRow.waiting, row))) for row in rows)
+        """Jobs and elements of this user that wait or run."""
+        return self._count(None)
+
+    def _count(self, qos: str | None) -> int:
+        """The same of one quality of service; by the controller, as the accounting lists none of those that wait."""
+        rows = [row for row in self._jobs(self._link.path("jobs")) if row.user_name == self._user]
+        listed = _understood(listed_jobs, self._whole([row for row in rows if qos in (None, row.qos)]))
+        return sum(max(1, len(row.indices)) for row in listed)
 
     def submit_limit(self) -> SubmitLimit:
         """What the accounting allows this user."""
-        associations = self._associations()
-        _, answer = self._link.question(self._link.path("qos", "slurmdb"), QualitiesAnswer)
-        return submit_limit_of(associations, answer.qos or answer.QOS or (), self._user)
+        return submit_limit_of(self._associations(), self._qualities(), self._user)
 
     def partitions(self) -> list[Facts]:
         """Facts of the partitions."""
@@ -216,9 +215,11 @@ class SlurmRest:
         return [node_facts(node) for node in answer.nodes or ()]
 
     def config(self) -> Facts:
-        """Facts of the cluster: slurmrestd only tells its version."""
+        """Facts of the cluster: slurmrestd only tells its version, and whether there is an accounting."""
         _, answer = self._link.question(self._link.path("ping"), VersionAnswer)
-        return version_facts(answer)
+        status, _ = self._link.exchange("GET", self._link.path("tres", "slurmdb"), Answer)
+        has_accounting = status != httpx.codes.NOT_FOUND
+        return version_facts(answer) | ({} if has_accounting else {"AccountingStorageType": _NO_ACCOUNTING})
 
     # -- orders ---------------------------------------------------------------------------------------
     def cancel(self, ids: Sequence[str]) -> None:
@@ -257,9 +258,11 @@ class SlurmRest:
         wanted = list(dict.fromkeys(ids))
         arrays = {each.partition("_")[0] for each in wanted}
         answers = self._each(lambda each: self._jobs(self._link.path(f"job/{quote(each)}")), wanted)
-        rows = [row for answer in answers for row in answer if row.array in arrays]
-        if not any(map(is_cut, rows)):
-            return rows
+        rows = [row for answer in answers for row in answer if row.array in arrays or not row.array]
+        return self._whole(rows)
+
+    def _whole(self, rows: list[JobRow]) -> list[JobRow]:
+        """The rows, with those completed that were cut short."""
         return [self._completed(row, rows) if is_cut(row) else row for row in rows]
 
     def _completed(self, row: JobRow, rows: Sequence[JobRow]) -> JobRow:
@@ -288,6 +291,10 @@ class SlurmRest:
         query = {"user": self._user} if self._link.version > FIRST_VERSION else {}
         _, answer = self._link.question(self._link.path("associations", "slurmdb"), AssociationsAnswer, query)
         return answer.associations or []
+
+    def _qualities(self) -> list[dict[str, Any]]:
+        _, answer = self._link.question(self._link.path("qos", "slurmdb"), QualitiesAnswer)
+        return answer.qos or answer.QOS or []
 
     def _each(self, ask: Callable[[str], _T], ids: Sequence[str]) -> list[_T]:
         """Ask for each, a few at a time."""

@@ -98,18 +98,28 @@ def version_facts(answer: VersionAnswer) -> Facts:
     return {"SLURM_VERSION": str(release)} if release else {}
 
 
-def submit_limit_of(associations: Iterable[_Object], qualities: Iterable[_Object], user: str) -> SubmitLimit:
+def submit_limit_of(
+    associations: Iterable[_Object],
+    qualities: Iterable[_Object],
+    user: str,
+    account: str | None = None,
+    qos: str | None = None,
+) -> SubmitLimit:
     """The narrowest limit on the jobs a user may have submitted at once.
 
-    Only the quality of service that jobs get where they name none counts: others bind those who ask for them.
+    Without ``qos`` only the quality of service that jobs get where they name none counts: others bind those who ask for
+    them.
 
     Args:
         associations: of the cluster.
         qualities: qualities of service.
         user: login name.
+        account, qos: those that a job names.
     """
-    accounts = [each for each in associations if each.get("user") == user]
-    defaults = {_usual_quality(each) for each in accounts}
+    accounts = [
+        each for each in associations if each.get("user") == user and account in (None, each.get("account"))
+    ]
+    defaults = {qos or _usual_quality(each) for each in accounts}
     usual = [each for each in qualities if each.get("name") in defaults]
     own = [number_of(_inner(each, "max", "jobs").get("total")) for each in accounts]
     own += [number_of(_inner(each, "limits", "max", "jobs", "per").get("user")) for each in usual]
@@ -117,13 +127,6 @@ def submit_limit_of(associations: Iterable[_Object], qualities: Iterable[_Object
     shared += [number_of(_inner(each, "limits", "max", "jobs").get("count")) for each in usual]
     limits = [limit for limit in own + shared if limit is not None]
     return SubmitLimit(min(limits, default=None), any(limit is not None for limit in shared))
-
-
-def accounts_of(associations: Iterable[_Object], user: str) -> list[str]:
-    """Names of the accounts of a user."""
-    return sorted(
-        {str(each["account"]) for each in associations if each.get("user") == user and each.get("account")}
-    )
 
 
 def _usual_quality(association: _Object) -> str:

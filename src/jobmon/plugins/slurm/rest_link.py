@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import getpass
 import ipaddress
 import os
+import pwd
 import shlex
 import ssl
 from collections.abc import Generator, Mapping, Sequence
@@ -56,7 +56,7 @@ class RestLink:
         user: login name to act for.
         token_file, token_command, slurmtool_token_host: where tokens come from, at most one of them.
         api_version: version of the interface; empty: the newest both know.
-        rest_timeout: seconds an answer may take.
+        command_timeout: seconds an answer, or a command for a token, may take.
         ca_file: certificates of authorities.
         parameters: others that are none of this one's business.
 
@@ -71,15 +71,16 @@ class RestLink:
         token_file: str = "",
         token_command: str | Sequence[str] | None = None,
         api_version: str = "",
-        rest_timeout: float = DEFAULT_TIMEOUT_SECONDS,
+        command_timeout: float = DEFAULT_TIMEOUT_SECONDS,
         ca_file: str = "",
         slurm_rest_host: str = "",
         slurmtool_token_host: str = "",
         **parameters: Any,
     ) -> None:
-        self.user = user or getpass.getuser()
-        self._timeout_seconds = float(rest_timeout)
+        self.user = user or _login_name()
+        self._timeout_seconds = float(command_timeout)
         self._where = url or slurm_rest_host
+        self._socket = socket_of(self._where)
         self._client = _client(self._where, self._timeout_seconds, ca_file)
         self._keeper = _keeper(
             token_file, token_command, slurmtool_token_host, self.user, self._timeout_seconds
@@ -114,8 +115,8 @@ class RestLink:
             ClusterUnreachable: there was another error.
         """
         status, answer = self.exchange("GET", path, kind, query)
-        if answer.numbers & NOT_KNOWN:
-            return status, kind()
+        if status == httpx.codes.NOT_FOUND or answer.numbers & NOT_KNOWN:
+            return status, kind()  # the whole of the accounting is not found where there is none
         if status != httpx.codes.OK or answer.numbers:
             raise ClusterUnreachable(f"slurmrestd ({self._where}) said: {tidy(words_of(answer.errors))}")
         return status, answer
@@ -165,11 +166,13 @@ class RestLink:
         body: Mapping[str, Any] | None,
         auth: httpx.Auth | None,
     ) -> tuple[int, A]:
+        if self._socket and not Path(self._socket).is_socket():
+            raise ClusterUnreachable(f"slurmrestd could not be reached: there is no socket {self._socket}.")
         try:
             answer = self._client.request(method, path, params=query, json=body, auth=auth)
         except httpx.TimeoutException as error:
             raise ClusterUnreachable(
-                f"slurmrestd ({self._where}) did not answer within {self._timeout_seconds:g} s (rest_timeout)."
+                f"slurmrestd ({self._where}) did not answer within {self._timeout_seconds:g} s (command_timeout)."
             ) from error
         except httpx.HTTPError as error:
             raise ClusterUnreachable(f"slurmrestd ({self._where}) could not be reached: {error}.") from error
@@ -203,6 +206,11 @@ def version_of(text: str) -> int:
     return int(last)
 
 
+def socket_of(url: str) -> str:
+    """Path of the socket of ``unix:///path``; empty for another address."""
+    return "/" + url.removeprefix(_SOCKET).lstrip("/") if url.startswith(_SOCKET) else ""
+
+
 def is_near(host: str) -> bool:
     """Whether a host is this machine, by its name or address; nothing between here and there is wanted then."""
     try:
@@ -211,10 +219,17 @@ def is_near(host: str) -> bool:
         return host == "localhost"
 
 
+def _login_name() -> str:
+    """Of whom this process belongs to, whatever the environment says."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())
+
+
 # -- from parameters ----------------------------------------------------------------------------------
 def _client(where: str, timeout_seconds: float, ca_file: str) -> httpx.Client:
-    if where.startswith(_SOCKET):
-        path = "/" + where.removeprefix(_SOCKET).lstrip("/")
+    if path := socket_of(where):
         return httpx.Client(
             base_url="http://localhost",
             transport=httpx.HTTPTransport(uds=path, limits=_LIMITS),

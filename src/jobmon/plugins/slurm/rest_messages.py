@@ -66,6 +66,7 @@ class JobRow(Struct):
     array_task_string: str | None = None
     name: str | None = None
     user_name: str | None = None
+    qos: str | None = None
     job_state: Any = None
     state_reason: str | None = None
     nodes: str | None = None
@@ -178,9 +179,8 @@ def listed_jobs(rows: Iterable[JobRow]) -> list[ListedJob]:
     """
     found = []
     for row in rows:
+        _check(row)
         state = row.state
-        if not row.array or not state:
-            raise ValueError("a job has no id or no state")
         if state not in ENDED_STATES:
             found.append(
                 ListedJob(
@@ -237,6 +237,7 @@ def recent_jobs(rows: Iterable[JobRow]) -> list[RecentJob]:
     """
     found = []
     for row in rows:
+        _check(row)
         code, signal = exit_halves(row.exit_code)
         minutes, state = number_of(row.time_limit), row.state
         has_ended = state in ENDED_STATES
@@ -259,6 +260,11 @@ def recent_jobs(rows: Iterable[JobRow]) -> list[RecentJob]:
             log = log_path(pattern, job.job_id, index, job.name)
             found.append(replace(job, index=index, log=log))
     return found
+
+
+def _check(row: JobRow) -> None:
+    if not row.array or not row.state:
+        raise ValueError("a job has no id or no state")
 
 
 def _seconds_run(row: JobRow) -> float | None:

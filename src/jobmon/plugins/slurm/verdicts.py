@@ -48,7 +48,9 @@ def needs_log(job: EndedJob) -> bool:
     """Whether only the log of the job, or the controller's memory of it, tells how it ended."""
     if job.state != "FAILED":
         return False
-    is_unclear = not isinstance(job, RecentJob) and not job.signal and job.exit_code in _UNCLEAR_CODES
+    if job.exit_code == ENVIRONMENT_EXIT_CODE and not job.signal:
+        return True  # it says what was missing
+    is_unclear = not isinstance(job, RecentJob) and not job.signal and job.exit_code in (0, *_UNCLEAR_CODES)
     return is_unclear or (job.signal == signal.SIGKILL and not _filled_memory(job))
 
 
@@ -102,7 +104,7 @@ def _failed(job: EndedJob, log: str) -> RemoteEnd:
     if job.signal:
         return _signalled(job, log)
     code = job.exit_code
-    if code is None:
+    if not code:  # 0: the accounting tells that a moment before it knows the code
         return _end(
             job, _E.FAIL, Cause.CODE, f"Slurm says the job failed{_where(job)}, but not with which code."
         )

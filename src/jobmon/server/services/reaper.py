@@ -2,6 +2,9 @@
 
 A run is lost when its sign of life is overdue by the database's clock *and* this process has watched it stay so
 for a while by a clock that nobody can set. A suspended laptop or a corrected clock therefore loses nothing.
+
+Attempts on batch clusters do not die with their controller: they are left alone, however long they are silent, for the server
+cannot ask their cluster. The next run adopts them and asks, or an order ends them.
 """
 
 from __future__ import annotations
@@ -30,6 +33,7 @@ from jobmon.core.states import (
 from jobmon.server.web import dialect
 from jobmon.server.web.models import TaskInstance, WorkflowRun
 from jobmon.server.web.store.attempts import attempts_apply_events
+from jobmon.server.web.store.remote import is_remote
 from jobmon.server.web.store.resume import controller_lives
 from jobmon.server.web.store.runs import run_apply_event
 
@@ -39,6 +43,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger("jobmon.server.reaper")
 
 GRACE_SECONDS = 60.0
+REMOTE_GRACE_SECONDS = 24 * 3600.0
+"""How long an attempt on a batch cluster is waited for that was ordered to end: its job may wait in a queue, and somebody
+who can reach the cluster is to cancel it first. Its wrapper, once started, is told to end and says so."""
 ACTOR = "server"
 
 END_OF_LOST_RUN = (WorkflowRunEvent.ABORT, WorkflowRunEvent.TERMINATE, WorkflowRunEvent.FAIL)
@@ -106,13 +113,15 @@ class Reaper:
 
     def _end_orphans(self, connection: Connection, now: datetime) -> list[int]:
         """Attempts ordered to end whose run is over: after the grace nobody will say that they ended."""
+        since = TaskInstance.status_date
         orphans = connection.scalars(
             select(TaskInstance.id)
             .join(WorkflowRun, WorkflowRun.id == TaskInstance.workflow_run_id)
             .where(
                 TaskInstance.status == TaskInstanceStatus.KILL_SELF.value,
-                TaskInstance.status_date < now - timedelta(seconds=5 * self.grace_seconds),
                 WorkflowRun.status.in_(WORKFLOW_RUN_TERMINAL),
+                since < now - timedelta(seconds=5 * self.grace_seconds),
+                ~is_remote() | (since < now - timedelta(seconds=REMOTE_GRACE_SECONDS)),
             )
         ).all()
         events = [

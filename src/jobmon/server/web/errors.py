@@ -23,21 +23,29 @@ def error_response(status: int, error: str, message: str, request_id: str, hint:
     return Response(body, status_code=status, media_type="application/json")
 
 
-def _request_id(request: Request) -> str:
-    return str(request.scope.get("jobmon_request_id", ""))
+def response_to(error: Exception, request_id: str) -> Response:
+    """The answer to a request that failed with an error; what is the server's fault is logged."""
+    if isinstance(error, JobmonError):
+        if error.status_code >= 500:
+            logger.error("request %s: %s", request_id, error, exc_info=error)
+        return error_response(error.status_code, type(error).__name__, str(error), request_id)
+    if isinstance(error, msgspec.MsgspecError):
+        hint = "Do client and server have the same version of Jobmon?"
+        return error_response(
+            400, "InvalidUsage", f"The request was not understood: {error}.", request_id, hint
+        )
+    if isinstance(error, SQLAlchemyError):
+        logger.error("request %s: database error", request_id, exc_info=error)
+        reason = getattr(error, "orig", None) or type(error).__name__
+        status = 503 if isinstance(error, DBAPIError) and error.connection_invalidated else 500
+        return error_response(status, "ServerError", f"The database failed: {reason}.", request_id)
+    logger.error("request %s failed", request_id, exc_info=error)
+    message = "The server failed to answer this request; its log says why."
+    return error_response(500, "ServerError", message, request_id)
 
 
-async def _on_jobmon_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, JobmonError)
-    if error.status_code >= 500:
-        logger.error("request %s: %s", _request_id(request), error, exc_info=error)
-    return error_response(error.status_code, type(error).__name__, str(error), _request_id(request))
-
-
-async def _on_bad_message(request: Request, error: Exception) -> Response:
-    hint = "Do client and server have the same version of Jobmon?"
-    message = f"The request was not understood: {error}."
-    return error_response(400, "InvalidUsage", message, _request_id(request), hint)
+async def _on_error(request: Request, error: Exception) -> Response:
+    return response_to(error, str(request.scope.get("jobmon_request_id", "")))
 
 
 async def _on_http_exception(request: Request, error: Exception) -> Response:
@@ -45,27 +53,11 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
     names = {401: "NotAllowedError", 403: "NotAllowedError", 404: "NotFoundError", 405: "InvalidUsage"}
     name = names.get(error.status_code, "InvalidUsage")
     message = f"{request.method} {request.url.path}: {error.detail}."
-    return error_response(error.status_code, name, message, _request_id(request))
-
-
-async def _on_database_error(request: Request, error: Exception) -> Response:
-    logger.error("request %s: database error", _request_id(request), exc_info=error)
-    reason = getattr(error, "orig", None) or type(error).__name__
-    status = 503 if isinstance(error, DBAPIError) and error.connection_invalidated else 500
-    return error_response(status, "ServerError", f"The database failed: {reason}.", _request_id(request))
-
-
-async def _on_any_error(request: Request, error: Exception) -> Response:
-    logger.error("request %s failed", _request_id(request), exc_info=error)
-    message = "The server failed to answer this request; its log says why."
-    return error_response(500, "ServerError", message, _request_id(request))
+    return error_response(error.status_code, name, message, str(request.scope.get("jobmon_request_id", "")))
 
 
 def install(app: FastAPI) -> None:
     """Give the application these handlers."""
-    app.add_exception_handler(JobmonError, _on_jobmon_error)
-    app.add_exception_handler(msgspec.ValidationError, _on_bad_message)
-    app.add_exception_handler(msgspec.DecodeError, _on_bad_message)
+    for kind in (JobmonError, msgspec.ValidationError, msgspec.DecodeError, SQLAlchemyError, Exception):
+        app.add_exception_handler(kind, _on_error)
     app.add_exception_handler(HTTPException, _on_http_exception)
-    app.add_exception_handler(SQLAlchemyError, _on_database_error)
-    app.add_exception_handler(Exception, _on_any_error)

@@ -7,7 +7,9 @@ the commit is shared by all that were waiting for it.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterable
+from functools import partial
 
 from anyio import to_thread
 from sqlalchemy import Connection
@@ -19,8 +21,16 @@ from jobmon.server.web import dialect
 from jobmon.server.web.database import Database
 from jobmon.server.web.fsm.task import may_go_on
 from jobmon.server.web.store.attempts import Applied, attempts_apply_events
+from jobmon.server.web.store.bad_nodes import bad_nodes_note
+from jobmon.server.web.store.outside import workflow_finish_if_done
 
+WORKER = "worker"
 MAX_EVENTS = 2000
+CROWD = 32
+"""Events that are committed at once, however short ago the last commit was."""
+SPACING_SECONDS = 0.025
+"""Between two commits of fewer: a commit costs as much as some ten events, and a wrapper that waits uses no CPU time."""
+LOOK_SECONDS = 0.004
 
 
 class GroupCommit:
@@ -30,14 +40,21 @@ class GroupCommit:
         database: where they are stored.
         notify: called with the runs that were touched, after the commit.
         max_infrastructure_losses: budget of losses that are not a task's fault.
+        bad_node_seconds: how long a node that events blame is remembered.
     """
 
     def __init__(
-        self, database: Database, notify: Callable[[Iterable[int]], None], max_infrastructure_losses: int
+        self,
+        database: Database,
+        notify: Callable[[Iterable[int]], None],
+        max_infrastructure_losses: int,
+        bad_node_seconds: float = 0,
     ) -> None:
         self._database, self._notify, self._losses = database, notify, max_infrastructure_losses
+        self._bad_node_seconds = bad_node_seconds
         self._waiting: list[tuple[InstanceEvent, asyncio.Future[WorkerResponse]]] = []
         self._committing: asyncio.Task[None] | None = None
+        self._committed_at = float("-inf")  # when the last commit began (monotonic)
 
     async def submit(self, event: InstanceEvent) -> WorkerResponse:
         """Store one event; returns after the commit.
@@ -53,10 +70,12 @@ class GroupCommit:
         return await future
 
     async def _commit_all(self) -> None:
-        """Commit what waits until nothing waits; what arrives during a commit shares the next one."""
+        """Commit what waits until nothing waits; what arrives during a commit, and a moment after, shares the next one."""
         try:
             while self._waiting:
+                await self._gather()
                 group, self._waiting = self._waiting[:MAX_EVENTS], self._waiting[MAX_EVENTS:]
+                self._committed_at = time.monotonic()
                 try:
                     applied = await to_thread.run_sync(self._store, [event for event, _ in group])
                 except Exception as error:  # noqa: BLE001 - every waiter gets the error as its answer
@@ -71,20 +90,32 @@ class GroupCommit:
         finally:
             self._committing = None
 
+    async def _gather(self) -> None:
+        """Wait for others as long as the last commit was a moment ago; the first event after a pause waits for none."""
+        due = self._committed_at + SPACING_SECONDS
+        while len(self._waiting) < CROWD and (remaining := due - time.monotonic()) > 0:
+            await asyncio.sleep(min(remaining, LOOK_SECONDS))
+
     def _store(self, events: list[InstanceEvent]) -> Applied:
         def work(connection: Connection) -> Applied:
-            return attempts_apply_events(
-                connection,
-                events,
-                now=dialect.utcnow(connection),
-                actor="worker",
-                max_infrastructure_losses=self._losses,
+            now = dialect.utcnow(connection)
+            applied = attempts_apply_events(
+                connection, events, now=now, actor=WORKER, max_infrastructure_losses=self._losses
             )
+            bad_nodes_note(connection, applied.blaming, now=now, seconds=self._bad_node_seconds)
+            return applied
 
         applied = self._database.retrying_write(work)
+        for run_id in sorted(applied.outlived_runs):
+            self._database.retrying_write(partial(_finish, run_id))
         if applied.num_changed:
             self._notify(applied.cursors)
         return applied
+
+
+def _finish(workflow_run_id: int, connection: Connection) -> None:
+    """In a transaction of its own: workflows are locked before their runs."""
+    workflow_finish_if_done(connection, workflow_run_id, now=dialect.utcnow(connection), actor=WORKER)
 
 
 def _answer(

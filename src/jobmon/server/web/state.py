@@ -13,6 +13,9 @@ from jobmon.core.configuration import JobmonConfig
 from jobmon.server.web.database import Database
 from jobmon.server.web.group_commit import GroupCommit
 
+GATHER_SECONDS = 0.05
+"""How long a controller's feed waits for more after an event of a wrapper."""
+
 
 class FeedNotifier:
     """Wakes the long polls of a run when another than its controller changed something."""
@@ -20,12 +23,29 @@ class FeedNotifier:
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._waiting: dict[int, set[asyncio.Event]] = defaultdict(set)
+        self._gathering: set[int] = set()
 
     def notify(self, workflow_run_ids: Iterable[int]) -> None:
         """Wake who waits for these runs; called from any thread, after the commit."""
         loop, ids = self._loop, list(workflow_run_ids)
         if loop is not None and not loop.is_closed() and ids:
             loop.call_soon_threadsafe(self._wake, ids)
+
+    def notify_soon(self, workflow_run_ids: Iterable[int]) -> None:
+        """The same, but what changes within a moment is told together: one wrapper's event is rarely the only one."""
+        loop, ids = self._loop, list(workflow_run_ids)
+        if loop is not None and not loop.is_closed() and ids:
+            loop.call_soon_threadsafe(self._wake_soon, loop, ids)
+
+    def _wake_soon(self, loop: asyncio.AbstractEventLoop, workflow_run_ids: list[int]) -> None:
+        for run_id in workflow_run_ids:
+            if run_id in self._waiting and run_id not in self._gathering:
+                self._gathering.add(run_id)
+                loop.call_later(GATHER_SECONDS, self._wake_gathered, run_id)
+
+    def _wake_gathered(self, run_id: int) -> None:
+        self._gathering.discard(run_id)
+        self._wake([run_id])
 
     def _wake(self, workflow_run_ids: list[int]) -> None:
         for run_id in workflow_run_ids:
@@ -71,7 +91,10 @@ class ServerState:
         self.database = database
         self.feed = FeedNotifier()
         self.max_infrastructure_losses = config.get_int("task", "max_infrastructure_losses")
-        self.group_commit = GroupCommit(database, self.feed.notify, self.max_infrastructure_losses)
+        self.bad_node_seconds = config.get_float("task", "bad_node_seconds")
+        self.group_commit = GroupCommit(
+            database, self.feed.notify_soon, self.max_infrastructure_losses, self.bad_node_seconds
+        )
         self.last_used = time.monotonic()
         self.is_closing = False
         self._limiter: CapacityLimiter | None = None

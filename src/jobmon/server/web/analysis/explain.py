@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING, Any
 from jobmon.core.exceptions import UsageError
 from jobmon.core.resources import scale_resources, scales_from_json
 from jobmon.core.states import (
-    BLAMELESS,
     WORKFLOW_RUN_ALIVE,
     Cause,
+    Charge,
+    RetryAction,
+    RetryPolicy,
     TaskInstanceStatus,
     TaskStatus,
     WorkflowRunStatus,
+    policy_after,
 )
 from jobmon.core.words import CAUSE_WORDS, changed_resources, describe_duration
 from jobmon.serializers.explain import AttemptSummary, Reason, Why
@@ -81,7 +84,14 @@ def _failed_for_good(facts: TaskFacts) -> Reason:
         sentence = "It failed for good, and nothing is known of its attempts."
         return Reason(Why.FAILED_FOR_GOOD, sentence, numbers, command=mended)
     cause = _cause_words(last)
-    if last.cause in BLAMELESS and facts.counted < facts.max_attempts:
+    policy = _policy_after(facts, last)
+    if policy.action is RetryAction.GIVE_UP:
+        sentence = (
+            f"It failed for good in attempt {facts.counted} of {facts.max_attempts}: {cause}, and the retry policy of template "
+            f"'{facts.template_name}' is to give up then."
+        )
+        return Reason(Why.FAILED_FOR_GOOD, sentence + _last_words(last), numbers, command=mended)
+    if policy.charge is Charge.INFRASTRUCTURE and facts.counted < facts.max_attempts:
         numbers["num_losses"] = float(facts.num_losses)
         sentence = (
             f"It was given up after {facts.num_losses} losses that were not its own fault, the last time because "
@@ -92,9 +102,16 @@ def _failed_for_good(facts: TaskFacts) -> Reason:
         f"It failed for good: all of its attempts are used up ({facts.counted} of {facts.max_attempts}). "
         f"The last time {cause}."
     )
-    if last.last_lines:
-        sentence += "\n" + "\n".join(f"    {line}" for line in last.last_lines)
-    return Reason(Why.FAILED_FOR_GOOD, sentence, numbers, command=mended)
+    return Reason(Why.FAILED_FOR_GOOD, sentence + _last_words(last), numbers, command=mended)
+
+
+def _policy_after(facts: TaskFacts, last: AttemptSummary) -> RetryPolicy:
+    known = {cause.value: cause for cause in Cause}
+    return policy_after(TaskInstanceStatus(last.status), known.get(last.cause), facts.policies)
+
+
+def _last_words(last: AttemptSummary) -> str:
+    return "".join(f"\n    {line}" for line in last.last_lines)
 
 
 # -- under way ----------------------------------------------------------------------------------------
@@ -139,6 +156,11 @@ def _waits_for_slot(facts: TaskFacts, numbers: dict[str, float]) -> Reason:
     return Reason(Why.WAITS_FOR_SLOT, sentence, numbers)
 
 
+def _waits_for_room(facts: TaskFacts) -> Reason:
+    sentence = f"It is ready: its controller hands it to cluster {facts.cluster} as soon as the cluster takes more jobs."
+    return Reason(Why.WAITS_FOR_SLOT, sentence)
+
+
 # -- waiting ------------------------------------------------------------------------------------------
 def _waiting(facts: TaskFacts, now: datetime) -> list[Reason]:
     if not facts.is_registered:
@@ -149,7 +171,7 @@ def _waiting(facts: TaskFacts, now: datetime) -> list[Reason]:
         reasons.append(_adjusting(facts))
     if reasons:
         return reasons
-    return _of_limits(facts) or [_waits_for_slot(facts, {})]
+    return _of_limits(facts) or [_waits_for_slot(facts, {}) if facts.is_local else _waits_for_room(facts)]
 
 
 def _of_run(facts: TaskFacts, now: datetime) -> list[Reason]:
@@ -285,13 +307,14 @@ def _before(facts: TaskFacts) -> list[Reason]:
     if last.cause == Cause.ORDERED or last.status == TaskInstanceStatus.ERROR_FATAL:
         sentence = f"Its attempt in run {last.workflow_run_id} was ended by order, so it runs again."
         return [Reason(Why.ENDED_BY_ORDER, sentence)]
-    if last.cause in BLAMELESS:
+    is_failure = last.status != TaskInstanceStatus.DONE
+    if is_failure and _policy_after(facts, last).charge is Charge.INFRASTRUCTURE:
         numbers = {"num_losses": float(facts.num_losses)}
         sentence = (
             f"It runs again because {_cause_words(last)}; this is not counted as an attempt of its own."
         )
         return [Reason(Why.LOST_BEFORE, sentence, numbers)]
-    if last.status == TaskInstanceStatus.DONE:
+    if not is_failure:
         return []
     return [_failed_before(facts, last)]
 
@@ -306,6 +329,8 @@ def _failed_before(facts: TaskFacts, last: AttemptSummary) -> Reason:
         changes = changed_resources(last.requested_resources, current.requested_resources)
         if changes:
             sentence += f", which asks for {', '.join(changes)}"
+        if current.note:
+            sentence += f" ({current.note.rstrip('.')})"
     sentence += "."
     return Reason(Why.FAILED_BEFORE, sentence, numbers, command=f"jobmon task status -t {facts.id}")
 

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from jobmon.core.states import (
+    RETRY_POLICIES,
     TASK_INSTANCE_LIVE,
+    RetryPolicies,
     TaskInstanceStatus,
     TaskStatus,
     WorkflowRunStatus,
@@ -85,6 +87,8 @@ class TaskFacts:
         is_registered: whether the workflow is registered completely.
         cluster, queue, is_local: where it runs; a local cluster runs commands in the process of its controller.
         resource_scales: JSON text.
+        queue_reason: why the queue of a batch cluster has not started it, as its controller told.
+        policies: what follows a failure, by its cause.
     """
 
     id: int
@@ -108,6 +112,7 @@ class TaskFacts:
     hand: HandFacts | None = None
     resource_scales: str = ""
     queue_reason: str = ""
+    policies: RetryPolicies = field(default_factory=lambda: RETRY_POLICIES)
 
     @property
     def counted(self) -> int:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from jobmon.core import states
 from jobmon.core.states import (
-    BLAMELESS,
+    RETRY_POLICIES,
     STALE,
     TASK,
     TASK_EVENT_OF_INSTANCE_STATE,
@@ -15,6 +15,8 @@ from jobmon.core.states import (
     TASK_TERMINAL,
     Budget,
     Cause,
+    Charge,
+    RetryPolicies,
     TaskEvent,
     TaskInstanceEvent,
     TaskInstanceStatus,
@@ -26,7 +28,7 @@ from jobmon.core.states import (
 class Attempt:
     """An attempt and its task, as they are in the database, row locked.
 
-    ``max_infrastructure_losses`` is the server's configuration.
+    ``max_infrastructure_losses`` is the server's configuration, ``policies`` are those of the task's template.
     """
 
     task_instance_id: int
@@ -38,6 +40,7 @@ class Attempt:
     max_attempts: int
     num_infrastructure_losses: int
     max_infrastructure_losses: int
+    policies: RetryPolicies = field(default_factory=lambda: RETRY_POLICIES, repr=False)
     counts_before: tuple[int, int] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -59,6 +62,7 @@ class Step:
     instance_to: TaskInstanceStatus | None = None
     task_from: TaskStatus | None = None
     task_to: TaskStatus | None = None
+    note: str | None = None
 
 
 @dataclass(slots=True)
@@ -102,7 +106,7 @@ def decide(attempt: Attempt, event: TaskInstanceEvent, cause: Cause | None = Non
         attempt.num_attempts += 1
     verdict.steps.append(Step(event, before, after, task_before, task_after))
     if task_event is TaskEvent.FAIL:
-        verdict.steps.append(_decide_failed(attempt, cause or Cause.CODE))
+        verdict.steps.append(_decide_failed(attempt, cause))
     return verdict
 
 
@@ -111,9 +115,10 @@ def may_go_on(status: TaskInstanceStatus) -> bool:
     return status not in TASK_INSTANCE_TERMINAL and status is not TaskInstanceStatus.KILL_SELF
 
 
-def _decide_failed(attempt: Attempt, cause: Cause) -> Step:
+def _decide_failed(attempt: Attempt, cause: Cause | None) -> Step:
     """Retry, adjust or give up the task of an attempt that failed."""
-    if cause in BLAMELESS:
+    policy = states.policy_after(attempt.instance_status, cause, attempt.policies)
+    if policy.charge is Charge.INFRASTRUCTURE:
         attempt.num_infrastructure_losses += 1
     budget = Budget(
         attempt.num_attempts,
@@ -121,7 +126,7 @@ def _decide_failed(attempt: Attempt, cause: Cause) -> Step:
         attempt.num_infrastructure_losses,
         attempt.max_infrastructure_losses,
     )
-    event = states.after_failure(attempt.instance_status, cause, budget)
+    event = states.after_failure(attempt.instance_status, cause, budget, attempt.policies)
     before = attempt.task_status
     after = states.target(TASK, before, event)
     assert isinstance(after, TaskStatus), f"{before} has no {event}"

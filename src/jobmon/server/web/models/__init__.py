@@ -2,7 +2,8 @@
 
 from jobmon.server.web.models.array import Array
 from jobmon.server.web.models.base import Base
-from jobmon.server.web.models.cluster import Cluster, ClusterType, Queue
+from jobmon.server.web.models.batch import Batch
+from jobmon.server.web.models.cluster import BadNode, Cluster, ClusterType, Queue
 from jobmon.server.web.models.dag import Dag, Edge
 from jobmon.server.web.models.history import TaskHistory, WorkflowHistory
 from jobmon.server.web.models.id_block import IdBlock
@@ -31,7 +32,9 @@ __all__ = [
     "Arg",
     "ArgTypeRow",
     "Array",
+    "BadNode",
     "Base",
+    "Batch",
     "Cluster",
     "ClusterType",
     "Dag",

@@ -9,7 +9,10 @@ from jobmon.server.web.models.base import Base, BigId, BigPrimaryKey, Timestamp
 
 
 class Array(Base):
-    """The tasks of one task template version in one workflow."""
+    """The tasks of one task template version in one workflow.
+
+    ``retry_policy`` is JSON: what follows a failure, by its cause, where that is not the usual.
+    """
 
     __tablename__ = "array"
     __table_args__ = (UniqueConstraint("workflow_id", "task_template_version_id"),)
@@ -20,3 +23,4 @@ class Array(Base):
     workflow_id: Mapped[int] = mapped_column(BigId, ForeignKey("workflow.id"))
     max_concurrently_running: Mapped[int]
     created_date: Mapped[Timestamp]
+    retry_policy: Mapped[str] = mapped_column(String(500), default="{}", server_default="{}")

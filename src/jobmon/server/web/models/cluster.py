@@ -1,11 +1,11 @@
-"""Clusters, their types and queues."""
+"""Clusters, their types, queues and nodes that failed."""
 
 from __future__ import annotations
 
 from sqlalchemy import ForeignKey, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from jobmon.server.web.models.base import Base, BigId, BigPrimaryKey
+from jobmon.server.web.models.base import Base, BigId, BigPrimaryKey, Timestamp
 
 
 class ClusterType(Base):
@@ -39,3 +39,18 @@ class Queue(Base):
     name: Mapped[str] = mapped_column(String(255))
     cluster_id: Mapped[int] = mapped_column(BigId, ForeignKey("cluster.id"))
     parameters: Mapped[str] = mapped_column(String(2500), default="{}")
+
+
+class BadNode(Base):
+    """A node of a cluster that failed at ``seen_at``, in the attempt named; jobs avoid it until ``expires_at``."""
+
+    __tablename__ = "bad_node"
+
+    cluster_id: Mapped[int] = mapped_column(
+        BigId, ForeignKey("cluster.id"), primary_key=True, autoincrement=False
+    )
+    nodename: Mapped[str] = mapped_column(String(150), primary_key=True)
+    reason: Mapped[str] = mapped_column(String(500))
+    task_instance_id: Mapped[int | None] = mapped_column(BigId)
+    seen_at: Mapped[Timestamp]
+    expires_at: Mapped[Timestamp]

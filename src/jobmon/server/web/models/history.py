@@ -12,7 +12,7 @@ class TaskHistory(Base):
     """An event of an attempt and what it did to attempt and task; pairs that are equal or null did not change.
 
     ``actor`` says who told: ``controller``, ``worker``, ``server`` or ``user:<name>``. ``cursor`` is the run's cursor of the
-    transaction that wrote the row (0 outside of runs).
+    transaction that wrote the row (0 outside of runs). ``note`` says why a task asks for something else than last time.
     """
 
     __tablename__ = "task_history"
@@ -30,6 +30,7 @@ class TaskHistory(Base):
     task_to: Mapped[str | None] = mapped_column(String(1))
     occurred_at: Mapped[Timestamp]
     actor: Mapped[str] = mapped_column(String(160))
+    note: Mapped[str | None] = mapped_column(String(500))
 
 
 class WorkflowHistory(Base):

@@ -23,7 +23,8 @@ class TaskInstance(Base):
     """One attempt.
 
     ``maxrss``, ``maxpss`` and ``io`` are bytes, ``wallclock`` and ``cpu`` seconds. ``report_by_date`` is when its next sign of
-    life is due. ``cause`` says why it did not succeed (``jobmon.core.states.Cause``).
+    life is due. ``cause`` says why it did not succeed (``jobmon.core.states.Cause``). ``queue_reason`` says why a batch
+    cluster had not started it, ``energy`` is what it used, in joules.
     """
 
     __tablename__ = "task_instance"
@@ -58,6 +59,8 @@ class TaskInstance(Base):
     submitted_date: Mapped[datetime | None] = mapped_column(Instant)
     status_date: Mapped[Timestamp]
     report_by_date: Mapped[datetime | None] = mapped_column(Instant)
+    queue_reason: Mapped[str | None] = mapped_column(String(500))
+    energy: Mapped[int | None] = mapped_column(BigId)
 
 
 class TaskInstanceErrorLog(Base):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Boolean, ForeignKey, Index, String, false
+from sqlalchemy import Boolean, ForeignKey, Index, String, Text, false
 from sqlalchemy.orm import Mapped, mapped_column
 
 from jobmon.server.web.models.base import Base, BigId, BigPrimaryKey, Long, Timestamp
@@ -14,7 +14,7 @@ class WorkflowRun(Base):
     ``heartbeat_date`` is when its next sign of life is due. ``run_key`` is chosen by the client: the same key is the same
     run. ``controller`` is the JSON of the hosting process's identity. ``last_cursor`` numbers the transactions that
     changed anything of the run; it is raised inside them. ``is_draining``: it was ordered to start nothing more and to end
-    when what runs has ended.
+    when what runs has ended. ``cluster_conditions`` is JSON: what the controller has to say of batch clusters.
     """
 
     __tablename__ = "workflow_run"
@@ -33,3 +33,4 @@ class WorkflowRun(Base):
     controller: Mapped[Long]
     last_cursor: Mapped[int] = mapped_column(BigId, default=0)
     is_draining: Mapped[bool] = mapped_column(Boolean, default=False, server_default=false())
+    cluster_conditions: Mapped[str | None] = mapped_column(Text)

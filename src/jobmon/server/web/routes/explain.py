@@ -9,6 +9,7 @@ from jobmon.server.web.analysis.explain import explain
 from jobmon.server.web.store import explain as facts_store
 from jobmon.server.web.store import plan
 from jobmon.server.web.store.past import task_read_past
+from jobmon.server.web.store.remote import workflow_read_conditions
 from jobmon.server.web.wire import RequestContext, WireRouter
 
 router = WireRouter("/monitor")
@@ -22,6 +23,7 @@ def task_explain(context: RequestContext, task_id: int) -> ExplainResponse:
         facts = facts_store.task_read_facts(connection, row)
         past = task_read_past(connection, row)
         now = dialect.utcnow(connection)
+        conditions = workflow_read_conditions(connection, row.workflow_id)
     return ExplainResponse(
         task_id=row.id,
         name=row.name,
@@ -37,6 +39,7 @@ def task_explain(context: RequestContext, task_id: int) -> ExplainResponse:
         attempts=list(facts.attempts),
         past=past,
         queue_reason=facts.queue_reason,
+        conditions=conditions,
     )
 
 

@@ -9,10 +9,13 @@ from anyio import to_thread
 from sqlalchemy import Connection
 
 from jobmon.serializers.swarm import (
+    BadNodesResponse,
     FeedResponse,
+    ForgiveNodeRequest,
     HeartbeatRequest,
     InstanceEventsRequest,
     InstanceEventsResponse,
+    LiveAttemptsResponse,
     ResetTasksRequest,
     ResetTasksResponse,
     ResumableResponse,
@@ -28,7 +31,7 @@ from jobmon.serializers.swarm import (
     WorkflowRunResponse,
 )
 from jobmon.server.web import dialect
-from jobmon.server.web.store import attempts, feed, resume, run_progress, runs, sync
+from jobmon.server.web.store import attempts, bad_nodes, feed, resume, run_progress, runs, sync
 from jobmon.server.web.store.ownership import require_owner
 from jobmon.server.web.wire import RequestContext, WireRouter
 
@@ -140,7 +143,37 @@ def workflow_run_sync(context: RequestContext, workflow_run_id: int, message: Sy
             now=dialect.utcnow(connection),
             actor=CONTROLLER,
             max_infrastructure_losses=context.state.max_infrastructure_losses,
+            bad_node_seconds=context.state.bad_node_seconds,
         )
+
+    return context.state.database.retrying_write(work)
+
+
+@router.route("GET", "/workflow_run/{workflow_run_id}/live_attempts", response=LiveAttemptsResponse)
+def workflow_run_live_attempts(context: RequestContext, workflow_run_id: int) -> LiveAttemptsResponse:
+    """The attempts of a run that live, adopted ones among them."""
+    with context.state.database.read() as connection:
+        return LiveAttemptsResponse(resume.run_live_attempts(connection, workflow_run_id))
+
+
+@router.route("GET", "/cluster/{cluster_name}/bad_nodes", response=BadNodesResponse)
+def cluster_bad_nodes(context: RequestContext, cluster_name: str) -> BadNodesResponse:
+    """Nodes of a cluster that failed lately, in anybody's workflow."""
+    with context.state.database.read() as connection:
+        return bad_nodes.bad_nodes_read(connection, cluster_name, dialect.utcnow(connection))
+
+
+@router.route(
+    "POST", "/cluster/{cluster_name}/forgive_node", request=ForgiveNodeRequest, response=BadNodesResponse
+)
+def cluster_forgive_node(
+    context: RequestContext, cluster_name: str, message: ForgiveNodeRequest
+) -> BadNodesResponse:
+    """Forget that a node failed; those that are left."""
+
+    def work(connection: Connection) -> BadNodesResponse:
+        bad_nodes.bad_node_forgive(connection, cluster_name, message.nodename)
+        return bad_nodes.bad_nodes_read(connection, cluster_name, dialect.utcnow(connection))
 
     return context.state.database.retrying_write(work)
 
@@ -266,14 +299,17 @@ def workflow_task_instance_events(
 
     def work(connection: Connection) -> InstanceEventsResponse:
         require_owner(connection, workflow_id, context.user)
+        now = dialect.utcnow(connection)
         live = {instance.task_instance_id for instance in resume.live_attempts(connection, workflow_id)}
         applied = attempts.attempts_apply_events(
             connection,
             [event for event in message.events if event.task_instance_id in live],
-            now=dialect.utcnow(connection),
+            now=now,
             actor=f"user:{context.user}",
             max_infrastructure_losses=context.state.max_infrastructure_losses,
         )
+        seconds = context.state.bad_node_seconds
+        bad_nodes.bad_nodes_note(connection, applied.blaming, now=now, seconds=seconds)
         return InstanceEventsResponse(applied.num_changed)
 
     return context.state.database.retrying_write(work)
@@ -297,6 +333,7 @@ def workflow_run_reset_tasks(
             workflow_run_id,
             adopt=not message.reset_running_jobs,
             increase_resources=message.increase_resources,
+            max_infrastructure_losses=context.state.max_infrastructure_losses,
             now=dialect.utcnow(connection),
             actor=CONTROLLER,
         )

@@ -10,9 +10,11 @@ from jobmon.server.web.wire import RequestContext, WireRouter
 router = WireRouter("/worker")
 
 
-@router.route(
-    "POST", "/task_instance/{task_instance_id}/event", request=InstanceEvent, response=WorkerResponse
-)
+EVENT_PATH = "/task_instance/{task_instance_id}/event"
+"""Nearly all requests go there; see :mod:`jobmon.server.web.event_intake`."""
+
+
+@router.route("POST", EVENT_PATH, request=InstanceEvent, response=WorkerResponse)
 async def task_instance_event(
     context: RequestContext, task_instance_id: int, message: InstanceEvent
 ) -> WorkerResponse:

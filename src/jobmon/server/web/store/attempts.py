@@ -10,23 +10,36 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
+import msgspec
 from sqlalchemy import BindParameter, Connection, Update, bindparam, insert, select, update
 
 from jobmon.core.instance_event import InstanceEvent
 from jobmon.core.states import (
+    RETRY_POLICIES,
     TASK_INSTANCE_LIVE,
+    WORKFLOW_RUN_TERMINAL,
+    RetryPolicies,
     TaskInstanceEvent,
     TaskInstanceStatus,
     TaskStatus,
+    retry_policies,
 )
 from jobmon.server.web import dialect
 from jobmon.server.web.fsm.task import Attempt, Step, decide
-from jobmon.server.web.models import Task, TaskHistory, TaskInstance, TaskInstanceErrorLog, WorkflowRun
+from jobmon.server.web.models import (
+    Array,
+    Task,
+    TaskHistory,
+    TaskInstance,
+    TaskInstanceErrorLog,
+    WorkflowRun,
+)
 
 logger = logging.getLogger("jobmon.server")
 
 CHUNK = 1000
 DESCRIPTION_CHARACTERS = 20_000
+NO_POLICY = "{}"
 
 _instance = TaskInstance.__table__
 _task = Task.__table__
@@ -51,6 +64,11 @@ _IDS: BindParameter[Any] = bindparam("ids", expanding=True)
 _LOCK_RUNS = (
     select(WorkflowRun.id, WorkflowRun.last_cursor).where(WorkflowRun.id.in_(_IDS)).order_by(WorkflowRun.id)
 )
+_LOCK_RUNS_OF = (
+    select(WorkflowRun.id, WorkflowRun.last_cursor, WorkflowRun.status)
+    .where(WorkflowRun.id.in_(select(TaskInstance.workflow_run_id).where(TaskInstance.id.in_(_IDS))))
+    .order_by(WorkflowRun.id)
+)
 _ADVANCE_CURSOR = (
     update(WorkflowRun).where(WorkflowRun.id.in_(_IDS)).values(last_cursor=WorkflowRun.last_cursor + 1)
 )
@@ -64,12 +82,13 @@ _LOAD = (
         Task.num_attempts,
         Task.max_attempts,
         Task.num_infrastructure_losses,
+        Array.retry_policy,
     )
     .join(Task, Task.id == TaskInstance.task_id)
+    .join(Array, Array.id == TaskInstance.array_id)
     .where(TaskInstance.id.in_(_IDS))
     .order_by(TaskInstance.id)
 )
-_RUNS_OF = select(TaskInstance.workflow_run_id).where(TaskInstance.id.in_(_IDS)).distinct()
 _MARK_TASKS = (
     update(Task).where(Task.id.in_(_IDS)).values(status=bindparam("new_status"), status_date=bindparam("now"))
 )
@@ -89,6 +108,8 @@ class Applied:
         stop: attempts that may not go on, though what they said changed nothing.
         illegal: events the tables know nothing of.
         unknown: attempts that do not exist.
+        blaming: events that changed something and blame a node.
+        outlived_runs: runs that are over and of which a task is done now all the same.
         cursors: new cursor of each run that was touched.
         num_changed: events that changed something.
     """
@@ -98,6 +119,8 @@ class Applied:
     stop: set[int] = field(default_factory=set)
     illegal: list[InstanceEvent] = field(default_factory=list)
     unknown: list[int] = field(default_factory=list)
+    blaming: list[InstanceEvent] = field(default_factory=list)
+    outlived_runs: set[int] = field(default_factory=set)
     cursors: dict[int, int] = field(default_factory=dict)
     num_changed: int = 0
 
@@ -146,8 +169,15 @@ def attempts_load(
                 row[6],
                 row[7],
                 max_infrastructure_losses,
+                RETRY_POLICIES if row[8] == NO_POLICY else policies_decode(row[8]),
             )
     return loaded
+
+
+@lru_cache(256)
+def policies_decode(text: str) -> RetryPolicies:
+    """What follows failures, as an array has it in the database."""
+    return retry_policies(msgspec.json.decode(text or NO_POLICY, type=dict[str, str]))
 
 
 def attempts_apply_events(
@@ -171,7 +201,7 @@ def attempts_apply_events(
     """
     applied = Applied()
     ids = {event.task_instance_id for event in events}
-    cursors = runs_lock(connection, _runs_of(connection, ids)) if locked is None else locked
+    cursors, over = _runs_lock_of(connection, ids) if locked is None else (locked, frozenset())
     applied.cursors = dict(cursors)
     applied.attempts = {
         task_instance_id: attempt
@@ -197,22 +227,33 @@ def attempts_apply_events(
             applied.stop.add(event.task_instance_id)
         if verdict.steps:
             applied.num_changed += 1
+            if event.blames_node:
+                applied.blaming.append(event)
             writer.note(attempt, event, verdict.steps)
             if any(step.task_to is not None for step in verdict.steps):
                 applied.changed_tasks[attempt.task_id] = attempt
+                if attempt.workflow_run_id in over and attempt.task_status is TaskStatus.DONE:
+                    applied.outlived_runs.add(attempt.workflow_run_id)
         elif verdict.is_live and event.next_report_increment:
             writer.note_alive(event)
     applied.cursors = {**applied.cursors, **writer.flush()}
     return applied
 
 
-def _runs_of(connection: Connection, task_instance_ids: set[int]) -> set[int]:
+def _runs_lock_of(
+    connection: Connection, task_instance_ids: Iterable[int]
+) -> tuple[dict[int, int], frozenset[int]]:
+    """Lock the runs of attempts in the order of their ids; the cursor of each, and those that are over."""
     ids = sorted(task_instance_ids)
-    found: set[int] = set()
+    found: dict[int, tuple[int, str]] = {}
     for start in range(0, len(ids), CHUNK):
-        chunk = ids[start : start + CHUNK]
-        found.update(connection.scalars(_RUNS_OF, {"ids": chunk}))
-    return found
+        statement = _LOCK_RUNS_OF if len(ids) > CHUNK else dialect.lock_rows(connection, _LOCK_RUNS_OF)
+        rows = connection.execute(statement, {"ids": ids[start : start + CHUNK]})
+        found.update((row[0], (row[1], row[2])) for row in rows)
+    over = frozenset(run_id for run_id, row in found.items() if row[1] in WORKFLOW_RUN_TERMINAL)
+    if len(ids) > CHUNK:
+        return runs_lock(connection, found), over
+    return {run_id: row[0] for run_id, row in found.items()}, over
 
 
 class _Writer:
@@ -335,6 +376,7 @@ def history_append(
                 "task_to": step.task_to,
                 "occurred_at": now,
                 "actor": actor,
+                "note": step.note,
             }
             for attempt, step in lines
         ],
@@ -350,13 +392,3 @@ def attempts_extend_reports(
         .where(TaskInstance.workflow_run_id == workflow_run_id, TaskInstance.status.in_(TASK_INSTANCE_LIVE))
         .values(report_by_date=now + timedelta(seconds=seconds))
     )
-
-
-def attempts_live(connection: Connection, workflow_run_id: int) -> list[tuple[int, TaskInstanceStatus]]:
-    """Live attempts of a run with their states."""
-    rows = connection.execute(
-        select(TaskInstance.id, TaskInstance.status)
-        .where(TaskInstance.workflow_run_id == workflow_run_id, TaskInstance.status.in_(TASK_INSTANCE_LIVE))
-        .order_by(TaskInstance.id)
-    )
-    return [(row[0], TaskInstanceStatus(row[1])) for row in rows]

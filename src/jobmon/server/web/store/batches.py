@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -20,8 +21,9 @@ from jobmon.core.states import (
 from jobmon.serializers.swarm import BatchRequest, BatchResponse
 from jobmon.server.web import dialect
 from jobmon.server.web.fsm.task import Attempt, Step, decide
-from jobmon.server.web.models import Task, TaskInstance
+from jobmon.server.web.models import Batch, Task, TaskInstance
 from jobmon.server.web.store.attempts import CHUNK, history_append
+from jobmon.server.web.store.remote import NOTE_CHARACTERS
 
 _READ = (
     select(
@@ -51,6 +53,7 @@ _LOAD = (
     .order_by(Task.id)
 )
 _INSERT = insert(TaskInstance)
+_INSERT_BATCH = insert(Batch)
 _MARK = (
     update(Task)
     .where(Task.id.in_(bindparam("ids", expanding=True)))
@@ -82,8 +85,8 @@ def batch_queue_if_ready(
     if created is not None:
         return created
     tasks = _tasks_load(connection, workflow_id, batch.task_ids)
-    steps = {task_id: step for step, task_id in enumerate(batch.task_ids)}
     ready = [row for row in tasks if TaskStatus(row.status) in _QUEUEABLE]
+    steps = {row.id: step for step, row in enumerate(ready)}  # a job array has no gaps
     ids = dialect.allocate_ids(connection, TaskInstance.__table__, len(ready))  # type: ignore[arg-type]
     attempts: list[Attempt] = []
     history: list[tuple[Attempt, Step]] = []
@@ -102,9 +105,12 @@ def batch_queue_if_ready(
         )
         attempts.append(attempt)
         queued = Step(TaskEvent.QUEUE, None, TaskInstanceStatus.QUEUED, before, TaskStatus.QUEUED)
-        history.append((attempt, queued))
+        note = batch.notes.get(row.id)
+        history.append((attempt, queued if note is None else replace(queued, note=note[:NOTE_CHARACTERS])))
         history.extend((attempt, step) for step in decide(attempt, TaskInstanceEvent.INSTANTIATE).steps)
     _attempts_insert(connection, attempts, batch, steps, now)
+    if batch.name and attempts:
+        _batch_insert(connection, workflow_run_id, batch, len(attempts), now)
     _tasks_mark(connection, attempts, batch.task_resources_id, now)
     history_append(connection, history, {workflow_run_id: cursor}, now, actor)
     return BatchResponse(
@@ -139,6 +145,22 @@ def _tasks_load(connection: Connection, workflow_id: int, task_ids: Sequence[int
         )
         rows.update((row.id, row) for row in found)
     return [rows[task_id] for task_id in dict.fromkeys(task_ids) if task_id in rows]
+
+
+def _batch_insert(
+    connection: Connection, workflow_run_id: int, batch: BatchRequest, num_steps: int, now: datetime
+) -> None:
+    connection.execute(
+        _INSERT_BATCH,
+        {
+            "array_id": batch.array_id,
+            "batch_num": batch.batch_num,
+            "workflow_run_id": workflow_run_id,
+            "name": batch.name,
+            "num_steps": num_steps,
+            "created_date": now,
+        },
+    )
 
 
 def _attempts_insert(

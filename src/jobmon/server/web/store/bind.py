@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+import msgspec
 from sqlalchemy import Connection, exists, select, update
 
 from jobmon.core.constants import NAME_CHARACTERS, TASK_NAME_CHARACTERS
@@ -59,6 +60,7 @@ from jobmon.server.web.store.ownership import require_owner
 from jobmon.server.web.store.runs import workflow_lock
 
 JSON_CHARACTERS = 1000
+POLICY_CHARACTERS = 500
 DESCRIPTION_CHARACTERS = 10_000
 
 
@@ -150,9 +152,13 @@ def arrays_get_or_create(
     """Ids of arrays in the order given; those that exist get the names and limits of the script."""
     workflow_lock(connection, workflow_id)
     rows = connection.execute(
-        select(Array.task_template_version_id, Array.id, Array.name, Array.max_concurrently_running).where(
-            Array.workflow_id == workflow_id
-        )
+        select(
+            Array.task_template_version_id,
+            Array.id,
+            Array.name,
+            Array.max_concurrently_running,
+            Array.retry_policy,
+        ).where(Array.workflow_id == workflow_id)
     )
     found = {row[0]: row for row in rows}
     is_owner = _is_owner(connection, workflow_id, user)
@@ -163,6 +169,7 @@ def arrays_get_or_create(
         said = {
             "name": item.name[:NAME_CHARACTERS],
             "max_concurrently_running": item.max_concurrently_running,
+            "retry_policy": _policy_text(item.retry_policy),
         }
         if row is None:
             require_row(connection, TaskTemplateVersion, version_id, "task template version")
@@ -170,9 +177,16 @@ def arrays_get_or_create(
             ids.append(row_get_or_create(connection, Array, key, {**said, "created_date": now}))
             continue
         ids.append(row.id)
-        if is_owner and (row.name, row.max_concurrently_running) != tuple(said.values()):
+        if is_owner and (row.name, row.max_concurrently_running, row.retry_policy) != tuple(said.values()):
             connection.execute(update(Array).where(Array.id == row.id).values(**said))
     return ids
+
+
+def _policy_text(words: Mapping[str, str]) -> str:
+    text = msgspec.json.encode(words, order="sorted").decode()
+    if len(text) > POLICY_CHARACTERS:
+        raise InvalidUsage(f"A retry policy has at most {POLICY_CHARACTERS} characters, not {len(text)}.")
+    return text
 
 
 def workflow_mark_bound(connection: Connection, workflow_id: int, now: datetime) -> WorkflowBoundResponse:

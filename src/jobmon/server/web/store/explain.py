@@ -44,6 +44,7 @@ from jobmon.server.web.models import (
     Workflow,
     WorkflowRun,
 )
+from jobmon.server.web.store.attempts import policies_decode
 from jobmon.server.web.store.define import chunks
 
 SHOWN_TASKS = 10
@@ -86,6 +87,7 @@ def task_read_row(connection: Connection, task_id: int) -> Any:
             Workflow.max_concurrently_running.label("workflow_limit"),
             Array.max_concurrently_running.label("template_limit"),
             Array.task_template_version_id,
+            Array.retry_policy,
             TaskTemplate.name.label("template_name"),
             TaskResources.requested_resources,
             Queue.name.label("queue_name"),
@@ -139,6 +141,8 @@ def task_read_facts(connection: Connection, row: Any) -> TaskFacts:
         attempts=attempts,
         hand=_by_hand(connection, row, attempts, upstream_nodes),
         resource_scales=row.resource_scales,
+        queue_reason=_queue_reason(connection, attempts),
+        policies=policies_decode(row.retry_policy),
     )
 
 
@@ -283,6 +287,7 @@ def _attempts(connection: Connection, task_id: int) -> list[AttemptSummary]:
         .limit(SHOWN_ATTEMPTS)
     ).all()
     lines = _last_lines(connection, [row[0] for row in rows])
+    notes = _notes(connection, task_id)
     return [
         AttemptSummary(
             *row[:3],
@@ -295,9 +300,30 @@ def _attempts(connection: Connection, task_id: int) -> list[AttemptSummary]:
             distributor_id=row[9] or "",
             exit_code=row[10],
             last_lines=lines.get(row[0], []),
+            note=notes.get(row[0], ""),
         )
         for row in reversed(rows)
     ]
+
+
+def _notes(connection: Connection, task_id: int) -> dict[int, str]:
+    """Why attempts of a task asked for something else than those before, by attempt."""
+    rows = connection.execute(
+        select(TaskHistory.task_instance_id, TaskHistory.note).where(
+            TaskHistory.task_id == task_id, TaskHistory.note.is_not(None)
+        )
+    )
+    return {row[0]: row[1] for row in rows if row[0] is not None and row[1] is not None}
+
+
+def _queue_reason(connection: Connection, attempts: Sequence[AttemptSummary]) -> str:
+    """Why the queue has not started the latest attempt, as its controller last told."""
+    if not attempts or attempts[-1].status != TaskInstanceStatus.LAUNCHED:
+        return ""
+    found = connection.scalar(
+        select(TaskInstance.queue_reason).where(TaskInstance.id == attempts[-1].task_instance_id)
+    )
+    return found or ""
 
 
 def _last_lines(connection: Connection, task_instance_ids: Sequence[int]) -> Mapping[int, list[str]]:

@@ -35,6 +35,7 @@ from jobmon.server.web.models import (
 )
 from jobmon.server.web.store.define import chunks
 from jobmon.server.web.store.monitor import attempts_read_errors, require_workflow
+from jobmon.server.web.store.remote import workflow_read_conditions
 from jobmon.server.web.store.sharing import Sharing, runs_of
 
 MAX_ATTEMPTS = 200_000
@@ -124,6 +125,7 @@ def workflow_read_error_clusters(
         is_complete,
         [trait for traits in shared[len(shown) :] for trait in traits if _subject(trait) not in said],
         not failed and connection.scalar(_failed_ones(workflow_id).limit(1)) is not None,
+        workflow_read_conditions(connection, workflow_id),
     )
 
 

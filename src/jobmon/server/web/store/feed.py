@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, exists, select
+from collections.abc import Iterable
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, exists, select
 
 from jobmon.core.exceptions import NotFoundError
 from jobmon.core.states import TaskInstanceStatus
-from jobmon.serializers.swarm import FeedResponse, TaskChanges
+from jobmon.serializers.swarm import FeedResponse, InstanceChanges, TaskChanges
 from jobmon.server.web.models import (
     Array,
     Task,
@@ -17,14 +20,24 @@ from jobmon.server.web.models import (
     WorkflowRun,
 )
 
+_CURSOR = select(WorkflowRun.status, WorkflowRun.last_cursor).where(WorkflowRun.id == bindparam("run_id"))
+_NEWS = tuple(
+    select(
+        exists().where(
+            table.workflow_run_id == bindparam("run_id"),
+            table.cursor > bindparam("after"),
+            table.actor != bindparam("own_actor"),
+        )
+    )
+    for table in (WorkflowHistory, TaskHistory)
+)
+
 
 def run_changes_after(
     connection: Connection, workflow_run_id: int, after: int, known_status: str, own_actor: str
 ) -> FeedResponse | None:
     """The feed when it holds news for the controller, else ``None``."""
-    run = connection.execute(
-        select(WorkflowRun.status, WorkflowRun.last_cursor).where(WorkflowRun.id == workflow_run_id)
-    ).first()
+    run = connection.execute(_CURSOR, {"run_id": workflow_run_id}).first()
     if run is None:
         raise NotFoundError(f"There is no workflow run {workflow_run_id}.")
     is_news = bool(known_status) and run.status != known_status
@@ -34,62 +47,82 @@ def run_changes_after(
 
 
 def _others_wrote(connection: Connection, workflow_run_id: int, after: int, own_actor: str) -> bool:
-    return any(
-        connection.scalar(
-            select(
-                exists().where(
-                    table.workflow_run_id == workflow_run_id, table.cursor > after, table.actor != own_actor
-                )
-            )
-        )
-        for table in (WorkflowHistory, TaskHistory)
+    values = {"run_id": workflow_run_id, "after": after, "own_actor": own_actor}
+    return any(connection.scalar(statement, values) for statement in _NEWS)
+
+
+_RUN = (
+    select(
+        WorkflowRun.status,
+        WorkflowRun.last_cursor,
+        WorkflowRun.workflow_id,
+        WorkflowRun.is_draining,
+        Workflow.max_concurrently_running,
     )
+    .join(Workflow, Workflow.id == WorkflowRun.workflow_id)
+    .where(WorkflowRun.id == bindparam("run_id"))
+)
+_CHANGED = (
+    select(
+        Task.id,
+        Task.status,
+        Task.num_attempts,
+        TaskInstance.id,
+        TaskInstance.status,
+        TaskInstance.maxrss,
+    )
+    .select_from(TaskHistory)
+    .join(Task, Task.id == TaskHistory.task_id)
+    .outerjoin(TaskInstance, TaskInstance.id == TaskHistory.task_instance_id)
+    .where(
+        TaskHistory.workflow_run_id == bindparam("run_id"),
+        TaskHistory.cursor > bindparam("after"),
+        TaskHistory.actor != bindparam("own_actor"),
+    )
+    .order_by(TaskHistory.id)
+)
+_LIMITS = select(Array.id, Array.max_concurrently_running).where(
+    Array.workflow_id == bindparam("of_workflow")
+)
+_ORDERED_TO_END = select(TaskInstance.id).where(
+    TaskInstance.workflow_run_id == bindparam("run_id"),
+    TaskInstance.status == TaskInstanceStatus.KILL_SELF.value,
+)
 
 
 def run_feed(connection: Connection, workflow_run_id: int, after: int, own_actor: str) -> FeedResponse:
-    """The state a controller has to know, and the tasks others changed after its cursor."""
-    run = connection.execute(
-        select(
-            WorkflowRun.status,
-            WorkflowRun.last_cursor,
-            WorkflowRun.workflow_id,
-            WorkflowRun.is_draining,
-            Workflow.max_concurrently_running,
-        )
-        .join(Workflow, Workflow.id == WorkflowRun.workflow_id)
-        .where(WorkflowRun.id == workflow_run_id)
-    ).first()
+    """The state a controller has to know, and the tasks and attempts others changed after its cursor."""
+    run = connection.execute(_RUN, {"run_id": workflow_run_id}).first()
     if run is None:
         raise NotFoundError(f"There is no workflow run {workflow_run_id}.")
-    changed = connection.execute(
-        select(Task.id, Task.status, Task.num_attempts)
-        .join(TaskHistory, TaskHistory.task_id == Task.id)
-        .where(
-            TaskHistory.workflow_run_id == workflow_run_id,
-            TaskHistory.cursor > after,
-            TaskHistory.actor != own_actor,
-        )
-        .distinct()
-    ).all()
-    limits = connection.execute(
-        select(Array.id, Array.max_concurrently_running).where(Array.workflow_id == run.workflow_id)
-    ).all()
-    kill = connection.scalars(
-        select(TaskInstance.id).where(
-            TaskInstance.workflow_run_id == workflow_run_id,
-            TaskInstance.status == TaskInstanceStatus.KILL_SELF.value,
-        )
-    ).all()
+    changed = {"run_id": workflow_run_id, "after": after, "own_actor": own_actor}
+    tasks, instances = _changes(connection.execute(_CHANGED, changed))
+    limits = connection.execute(_LIMITS, {"of_workflow": run.workflow_id})
+    kill = connection.scalars(_ORDERED_TO_END, {"run_id": workflow_run_id})
     return FeedResponse(
         run.last_cursor,
         run.status,
         run.max_concurrently_running,
-        {row.id: row.max_concurrently_running for row in limits},
-        TaskChanges(
-            [row.id for row in changed],
-            "".join(row.status for row in changed),
-            [row.num_attempts for row in changed],
-        ),
+        {row[0]: row[1] for row in limits},
+        tasks,
         list(kill),
         run.is_draining,
+        instances,
+    )
+
+
+def _changes(rows: Iterable[Any]) -> tuple[TaskChanges, InstanceChanges]:
+    """Each task and each attempt once, whatever the number of its lines: the rows tell how they are now."""
+    tasks: dict[int, tuple[str, int]] = {}
+    instances: dict[int, str] = {}
+    maxrss: dict[int, int] = {}
+    for task_id, status, num_attempts, task_instance_id, instance_status, peak in rows:
+        tasks[task_id] = (status, num_attempts)
+        if task_instance_id is not None:
+            instances[task_instance_id] = instance_status
+            if instance_status == TaskInstanceStatus.RESOURCE_ERROR and peak is not None:
+                maxrss[task_instance_id] = peak
+    return (
+        TaskChanges(list(tasks), "".join(t[0] for t in tasks.values()), [t[1] for t in tasks.values()]),
+        InstanceChanges(list(instances), "".join(instances.values()), maxrss),
     )

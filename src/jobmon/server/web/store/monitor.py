@@ -32,6 +32,7 @@ from jobmon.server.web.models import (
 )
 from jobmon.server.web.store import eta
 from jobmon.server.web.store.define import chunks
+from jobmon.server.web.store.remote import workflows_read_conditions
 from jobmon.server.web.store.stories import Story, tasks_read_stories
 
 MAX_ROWS = 1_000_000
@@ -80,6 +81,7 @@ def workflows_read_status(
         .order_by(Workflow.id.desc())
     ).all()
     counts = eta.workflows_count_tasks(connection, ids)
+    conditions = workflows_read_conditions(connection, ids)
     return [
         WorkflowStatusRow(
             row.id,
@@ -91,6 +93,7 @@ def workflows_read_status(
             eta.workflow_read_eta(connection, row.id, counts[row.id], now)
             if now is not None and WorkflowStatus(row.status) in WORKFLOW_BEING_RUN
             else None,
+            conditions.get(row.id, []),
         )
         for row in workflows
     ]
@@ -306,6 +309,7 @@ _STORY_OF_ATTEMPT = (
     "requested_resources",
     "next_task_instance_id",
     "next_resources",
+    "is_blameless",
 )
 
 

@@ -9,19 +9,14 @@ from typing import Any
 
 from sqlalchemy import Connection, exists, func, insert, literal, select, update
 
-from jobmon.core import states
 from jobmon.core.exceptions import UsageError, WorkflowRunStateError
 from jobmon.core.instance_event import InstanceEvent
 from jobmon.core.states import (
     SETTABLE_BY_HAND,
     TASK,
     TASK_INSTANCE_LIVE,
-    TASK_INSTANCE_NOT_STARTED,
-    WORKFLOW,
     WORKFLOW_RUN_ALIVE,
-    Cause,
     TaskEvent,
-    TaskInstanceEvent,
     TaskInstanceStatus,
     TaskStatus,
     WorkflowEvent,
@@ -35,7 +30,6 @@ from jobmon.server.web.models import (
     TaskHistory,
     TaskInstance,
     Workflow,
-    WorkflowHistory,
     WorkflowRun,
 )
 from jobmon.server.web.store.attempts import attempts_apply_events, runs_advance_cursor
@@ -45,8 +39,10 @@ from jobmon.server.web.store.downstream import (
     tasks_directly_downstream,
     tasks_with_downstream,
 )
+from jobmon.server.web.store.outside import workflow_apply
 from jobmon.server.web.store.ownership import require_owner
-from jobmon.server.web.store.runs import workflow_lock
+from jobmon.server.web.store.remote import is_remote
+from jobmon.server.web.store.runs import end_by_order, workflow_lock
 from jobmon.server.web.store.select import require_tasks_of
 
 _SETTABLE = frozenset(
@@ -191,22 +187,14 @@ def _end_live_attempts(
 ) -> None:
     """Order the live attempts of tasks to end: what they do is not wanted any more."""
     events: list[InstanceEvent] = []
+    reason = f"{order.actor} set its task by hand"
     for part in chunks(task_ids):
         rows = connection.execute(
-            select(TaskInstance.id, TaskInstance.status).where(
+            select(TaskInstance.id, TaskInstance.status, is_remote()).where(
                 TaskInstance.task_id.in_(part), TaskInstance.status.in_(TASK_INSTANCE_LIVE)
             )
         )
-        for task_instance_id, letter in rows:
-            is_waiting = TaskInstanceStatus(letter) in TASK_INSTANCE_NOT_STARTED
-            events.append(
-                InstanceEvent(
-                    task_instance_id,
-                    TaskInstanceEvent.ABORT if is_waiting else TaskInstanceEvent.KILL,
-                    cause=Cause.ORDERED,
-                    description=f"The attempt was ended by order: {order.actor} set its task by hand.",
-                )
-            )
+        events += [end_by_order(row[0], TaskInstanceStatus(row[1]), bool(row[2]), reason) for row in rows]
     attempts_apply_events(
         connection,
         events,
@@ -277,28 +265,7 @@ def _is_unbound(connection: Connection, workflow_id: int) -> bool:
 def _workflow_apply(
     connection: Connection, order: Order, status: WorkflowStatus, event: WorkflowEvent
 ) -> WorkflowStatus:
-    """Apply an event to a workflow outside of runs; its status afterwards."""
-    after = states.target(WORKFLOW, status, event)
-    if not isinstance(after, WorkflowStatus):
-        return status
-    connection.execute(
-        update(Workflow)
-        .where(Workflow.id == order.workflow_id)
-        .values(status=after.value, status_date=order.now)
-    )
-    connection.execute(
-        insert(WorkflowHistory).values(
-            workflow_id=order.workflow_id,
-            workflow_run_id=None,
-            cursor=0,
-            event=event.value,
-            workflow_from=status.value,
-            workflow_to=after.value,
-            occurred_at=order.now,
-            actor=order.actor,
-        )
-    )
-    return after
+    return workflow_apply(connection, order.workflow_id, status, event, now=order.now, actor=order.actor)
 
 
 # -- workflows ----------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from jobmon.server.web.store.eta import (
     workflows_count_tasks,
 )
 from jobmon.server.web.store.failures import workflow_read_latest_failures
+from jobmon.server.web.store.remote import workflow_read_conditions
 
 
 def workflow_read_overview(
@@ -56,6 +57,7 @@ def workflow_read_overview(
         eta,
         workflow_read_latest_failures(connection, workflow_id, num_failures) if num_failures > 0 else [],
         _longest_running(connection, workflow_id, num_running, now) if times.running else [],
+        workflow_read_conditions(connection, workflow_id),
     )
 
 

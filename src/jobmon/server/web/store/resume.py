@@ -27,6 +27,7 @@ from jobmon.core.states import (
 )
 from jobmon.serializers.swarm import LiveInstance, ResetTasksResponse, ResumableResponse, UnscalableTask
 from jobmon.server.web.models import (
+    Batch,
     Cluster,
     Queue,
     Task,
@@ -35,7 +36,10 @@ from jobmon.server.web.models import (
     TaskResources,
     WorkflowRun,
 )
+from jobmon.server.web.store.attempts import attempts_apply_events
+from jobmon.server.web.store.remote import is_remote, of_its_batch
 from jobmon.server.web.store.runs import (
+    end_by_order,
     run_apply_event,
     run_end_attempts,
     run_state,
@@ -54,7 +58,10 @@ def workflow_order_resume(
     actor: str,
     losses: int,
 ) -> None:
-    """Order the alive run to hand over; one whose controller is dead or gave no sign of life in time ends at once."""
+    """Order the alive run to hand over; one whose controller is dead or gave no sign of life in time ends at once.
+
+    A cold order also ends what goes on, on batch clusters, after its run.
+    """
     workflow_lock(connection, workflow_id)
     order = WorkflowRunEvent.COLD_RESUME if cold else WorkflowRunEvent.HOT_RESUME
     rows = connection.execute(
@@ -69,10 +76,33 @@ def workflow_order_resume(
         )
         if order in WORKFLOW_RUN[status]:
             run_apply_event(connection, run_id, order, now=now, actor=actor)
-            run_end_attempts(connection, run_id, now=now, actor=actor, losses=losses, kill=cold)
+            run_end_attempts(
+                connection, run_id, now=now, actor=actor, losses=losses, kill=cold, kill_remote=cold
+            )
         if is_lost:
             final = WorkflowRunEvent.TERMINATE if order in WORKFLOW_RUN[status] else WorkflowRunEvent.ABORT
             run_apply_event(connection, run_id, final, now=now, actor=actor)
+    if cold:
+        reason = f"workflow {workflow_id} was stopped ({actor})"
+        _remote_kill(connection, workflow_id, reason, now=now, actor=actor, losses=losses)
+
+
+def _remote_kill(
+    connection: Connection, workflow_id: int, reason: str, *, now: datetime, actor: str, losses: int
+) -> None:
+    """Order all attempts of a workflow on batch clusters to end, also those that outlived their run."""
+    rows = connection.execute(
+        select(TaskInstance.id, TaskInstance.status)
+        .join(WorkflowRun, WorkflowRun.id == TaskInstance.workflow_run_id)
+        .where(
+            WorkflowRun.workflow_id == workflow_id,
+            TaskInstance.status.in_(TASK_INSTANCE_LIVE - {TaskInstanceStatus.KILL_SELF}),
+            is_remote(),
+        )
+        .order_by(TaskInstance.id)
+    ).all()
+    events = [end_by_order(row[0], TaskInstanceStatus(row[1]), True, reason) for row in rows]
+    attempts_apply_events(connection, events, now=now, actor=actor, max_infrastructure_losses=losses)
 
 
 def workflow_resumable(
@@ -126,6 +156,16 @@ def _controller(text: str) -> ProcessIdentity | None:
 
 def live_attempts(connection: Connection, workflow_id: int) -> list[LiveInstance]:
     """Attempts of a workflow that may still exist on a cluster."""
+    return _live_instances(connection, WorkflowRun.workflow_id == workflow_id)
+
+
+def run_live_attempts(connection: Connection, workflow_run_id: int) -> list[LiveInstance]:
+    """Attempts of a run, adopted ones among them, that may still exist on a cluster."""
+    run_workflow_id(connection, workflow_run_id)
+    return _live_instances(connection, WorkflowRun.id == workflow_run_id)
+
+
+def _live_instances(connection: Connection, of_whom: Any) -> list[LiveInstance]:
     rows = connection.execute(
         select(
             TaskInstance.id,
@@ -133,19 +173,26 @@ def live_attempts(connection: Connection, workflow_id: int) -> list[LiveInstance
             TaskInstance.workflow_run_id,
             TaskInstance.status,
             Cluster.name,
-            TaskInstance.distributor_id,
-            TaskInstance.nodename,
-            TaskInstance.process_group_id,
+            func.coalesce(TaskInstance.distributor_id, ""),
+            func.coalesce(TaskInstance.nodename, ""),
+            func.coalesce(TaskInstance.process_group_id, 0),
             WorkflowRun.run_key,
+            TaskInstance.array_id,
+            TaskInstance.array_batch_num,
+            TaskInstance.array_step_id,
+            TaskInstance.task_resources_id,
+            func.coalesce(Batch.name, ""),
+            func.coalesce(Batch.num_steps, 0),
         )
         .join(WorkflowRun, WorkflowRun.id == TaskInstance.workflow_run_id)
         .join(TaskResources, TaskResources.id == TaskInstance.task_resources_id)
         .join(Queue, Queue.id == TaskResources.queue_id)
         .join(Cluster, Cluster.id == Queue.cluster_id)
-        .where(WorkflowRun.workflow_id == workflow_id, TaskInstance.status.in_(TASK_INSTANCE_LIVE))
+        .outerjoin(Batch, of_its_batch())
+        .where(of_whom, TaskInstance.status.in_(TASK_INSTANCE_LIVE))
         .order_by(TaskInstance.id)
     )
-    return [LiveInstance(r[0], r[1], r[2], r[3], r[4], r[5] or "", r[6] or "", r[7] or 0, r[8]) for r in rows]
+    return [LiveInstance(*row) for row in rows]
 
 
 _RESETTABLE = tuple(state for state in sources(TASK, TaskEvent.RELEASE) if state is not TaskStatus.DONE)
@@ -255,8 +302,11 @@ def run_take_tasks(
     now: datetime,
     actor: str,
     increase_resources: bool = False,
+    max_infrastructure_losses: int = 0,
 ) -> ResetTasksResponse:
     """Prepare the tasks of a workflow for a new run, which adopts the attempts that live, where asked to.
+
+    Where not, what still lives on batch clusters is ordered to end, and the new run sees to it.
 
     With ``increase_resources`` the answer names the tasks that are to ask for more; if one of them cannot, nothing is
     changed.
@@ -279,14 +329,20 @@ def run_take_tasks(
         if unscalable is not None:
             return ResetTasksResponse(0, 0, unscalable=unscalable)
         to_increase = list(connection.scalars(starved.order_by(Task.id)))
-    if adopt:
-        ids = [instance.task_instance_id for instance in live_attempts(connection, workflow_id)]
-        for start in range(0, len(ids), 1000):
-            connection.execute(
-                update(TaskInstance)
-                .where(TaskInstance.id.in_(ids[start : start + 1000]))
-                .values(workflow_run_id=workflow_run_id)
-            )
+    if not adopt:  # what a cold order has not ended yet: the new controller sees it through
+        reason = f"run {workflow_run_id} begins anew"
+        _remote_kill(connection, workflow_id, reason, now=now, actor=actor, losses=max_infrastructure_losses)
+    ids = [
+        instance.task_instance_id
+        for instance in live_attempts(connection, workflow_id)
+        if adopt or instance.job_name
+    ]
+    for start in range(0, len(ids), 1000):
+        connection.execute(
+            update(TaskInstance)
+            .where(TaskInstance.id.in_(ids[start : start + 1000]))
+            .values(workflow_run_id=workflow_run_id)
+        )
     answer = tasks_reset_if_undone(connection, workflow_id, now=now, actor=actor)
     answer.to_increase = to_increase
     return answer

@@ -12,6 +12,7 @@ from jobmon.core.process_identity import ProcessIdentity
 from jobmon.core.states import TASK_ACTIVE, WORKFLOW_RUN_TERMINAL, TaskStatus
 from jobmon.serializers.swarm import RunProgressResponse
 from jobmon.server.web.models import Task, TaskHistory, Workflow, WorkflowRun
+from jobmon.server.web.store.remote import conditions_words
 
 
 def workflow_run_progress(connection: Connection, workflow_id: int, now: datetime) -> RunProgressResponse:
@@ -36,6 +37,7 @@ def workflow_run_progress(connection: Connection, workflow_id: int, now: datetim
             WorkflowRun.created_date,
             WorkflowRun.status_date,
             WorkflowRun.is_draining,
+            WorkflowRun.cluster_conditions,
         )
         .where(WorkflowRun.workflow_id == workflow_id)
         .order_by(WorkflowRun.id.desc())
@@ -65,6 +67,8 @@ def workflow_run_progress(connection: Connection, workflow_id: int, now: datetim
     answer.lost_in_seconds = (run.heartbeat_date - now).total_seconds()
     answer.is_draining = run.is_draining
     answer.elapsed_seconds = ((run.status_date if has_ended else now) - run.created_date).total_seconds()
+    if run.cluster_conditions and not has_ended:
+        answer.conditions = conditions_words(run.cluster_conditions)
     if has_ended:
         answer.num_newly_done = _num_done_by(connection, run.id)
     return answer

@@ -23,6 +23,7 @@ from jobmon.core.states import (
     WORKFLOW_RUN_TERMINAL,
     Cause,
     TaskInstanceEvent,
+    TaskInstanceStatus,
     TaskStatus,
     WorkflowRunEvent,
     WorkflowRunStatus,
@@ -37,7 +38,8 @@ from jobmon.serializers.swarm import (
 from jobmon.server.web import dialect
 from jobmon.server.web.fsm import workflow_run as fsm
 from jobmon.server.web.models import Array, Task, TaskInstance, Workflow, WorkflowHistory, WorkflowRun
-from jobmon.server.web.store.attempts import attempts_apply_events, attempts_live, runs_advance_cursor
+from jobmon.server.web.store.attempts import attempts_apply_events, runs_advance_cursor
+from jobmon.server.web.store.remote import attempts_live
 
 _WAITING = frozenset({WorkflowRunStatus.LINKING, WorkflowRunStatus.BOUND})
 DRAIN_EVENT = "drain"
@@ -216,7 +218,10 @@ def run_apply_event(
     actor: str,
     max_infrastructure_losses: int = 0,
 ) -> RunStateResponse:
-    """Apply one event to a run and its workflow; what still lives of a run that ends is ended with it."""
+    """Apply one event to a run and its workflow; what still lives of a run that ends is ended with it.
+
+    But attempts on batch clusters go on, unless nothing is left to be done.
+    """
     workflow_id = run_workflow_id(connection, workflow_run_id)
     workflow_status = workflow_lock(connection, workflow_id)
     statement = select(WorkflowRun.status, WorkflowRun.is_draining).where(WorkflowRun.id == workflow_run_id)
@@ -255,7 +260,13 @@ def run_apply_event(
     )
     if step.run_to in WORKFLOW_RUN_TERMINAL and step.run_to is not WorkflowRunStatus.TERMINATED:
         run_end_attempts(
-            connection, workflow_run_id, now=now, actor=actor, losses=max_infrastructure_losses, kill=True
+            connection,
+            workflow_run_id,
+            now=now,
+            actor=actor,
+            losses=max_infrastructure_losses,
+            kill=True,
+            kill_remote=step.run_to is WorkflowRunStatus.DONE,
         )
     return RunStateResponse(step.run_to, step.workflow_to, run.is_draining)
 
@@ -313,7 +324,14 @@ def run_heartbeat_if_alive(
 
 
 def run_end_attempts(
-    connection: Connection, workflow_run_id: int, *, now: datetime, actor: str, losses: int, kill: bool
+    connection: Connection,
+    workflow_run_id: int,
+    *,
+    now: datetime,
+    actor: str,
+    losses: int,
+    kill: bool,
+    kill_remote: bool,
 ) -> None:
     """End the live attempts of a run by order: those not started at once, the others by KILL_SELF.
 
@@ -324,21 +342,34 @@ def run_end_attempts(
         actor: who ordered it.
         losses: budget of infrastructure losses (unused by orders, part of every decision).
         kill: false leaves alone what may be running, to be adopted.
+        kill_remote: the same for attempts on batch clusters, which go on without their controller.
     """
-    events = []
-    for task_instance_id, status in attempts_live(connection, workflow_run_id):
-        if status in TASK_INSTANCE_NOT_STARTED:
-            kind = TaskInstanceEvent.ABORT
-        elif status in TASK_INSTANCE_MAY_RUN and kill:
-            kind = TaskInstanceEvent.KILL
-        else:
-            continue
-        events.append(
-            InstanceEvent(
-                task_instance_id,
-                kind,
-                cause=Cause.ORDERED,
-                description=f"The attempt was ended by order: workflow run {workflow_run_id} ended ({actor}).",
-            )
-        )
+    reason = f"workflow run {workflow_run_id} ended ({actor})"
+    events = [
+        end_by_order(task_instance_id, status, is_remote, reason)
+        for task_instance_id, status, is_remote in attempts_live(connection, workflow_run_id)
+        if _must_end(status, is_remote, kill, kill_remote)
+    ]
     attempts_apply_events(connection, events, now=now, actor=actor, max_infrastructure_losses=losses)
+
+
+def _must_end(status: TaskInstanceStatus, is_remote: bool, kill: bool, kill_remote: bool) -> bool:
+    if is_remote:
+        return kill_remote and status is not TaskInstanceStatus.KILL_SELF
+    return status in TASK_INSTANCE_NOT_STARTED or (kill and status in TASK_INSTANCE_MAY_RUN)
+
+
+def end_by_order(
+    task_instance_id: int, status: TaskInstanceStatus, is_remote: bool, reason: str
+) -> InstanceEvent:
+    """The order to an attempt to end: at once where nothing of it can exist, else when it is seen to have ended.
+
+    Of a remote one a job may exist before anybody knows its id: whoever cleans up looks for it by the name of its batch.
+    """
+    is_nowhere = status in TASK_INSTANCE_NOT_STARTED and not is_remote
+    return InstanceEvent(
+        task_instance_id,
+        TaskInstanceEvent.ABORT if is_nowhere else TaskInstanceEvent.KILL,
+        cause=Cause.ORDERED,
+        description=f"The attempt was ended by order: {reason}.",
+    )

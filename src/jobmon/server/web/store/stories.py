@@ -9,8 +9,9 @@ from typing import Any
 import msgspec
 from sqlalchemy import BindParameter, Connection, bindparam, select
 
-from jobmon.core.states import TaskInstanceStatus
-from jobmon.server.web.models import Cluster, Queue, Task, TaskInstance, TaskResources, Workflow
+from jobmon.core.states import Cause, Charge, RetryPolicies, TaskInstanceStatus, policy_after
+from jobmon.server.web.models import Array, Cluster, Queue, Task, TaskInstance, TaskResources, Workflow
+from jobmon.server.web.store.attempts import policies_decode
 from jobmon.server.web.store.define import chunks
 
 _IDS: BindParameter[Any] = bindparam("ids", expanding=True)
@@ -24,8 +25,10 @@ _TASKS = (
         Task.task_resources_id,
         Workflow.id,
         Workflow.status,
+        Array.retry_policy,
     )
     .join(Workflow, Workflow.id == Task.workflow_id)
+    .join(Array, Array.id == Task.array_id)
     .where(Task.id.in_(_IDS))
 )
 _ATTEMPTS = (
@@ -67,6 +70,7 @@ class Story:
     requested_resources: dict[str, Any]
     next_task_instance_id: int | None
     next_resources: dict[str, Any]
+    is_blameless: bool
 
     def as_fields(self) -> dict[str, Any]:
         """All of it, by name."""
@@ -88,6 +92,12 @@ def tasks_read_stories(connection: Connection, task_ids: Sequence[int]) -> dict[
     return stories
 
 
+def _is_blameless(letter: str, cause: str | None, policies: RetryPolicies) -> bool:
+    known = {each.value: each for each in Cause}
+    policy = policy_after(TaskInstanceStatus(letter), known.get(cause or ""), policies)
+    return bool(cause) and policy.charge is Charge.INFRASTRUCTURE
+
+
 def _resources(connection: Connection, ids: set[int]) -> dict[int, tuple[str, dict[str, Any]]]:
     """Cluster and request, with the queue in it, by id."""
     found: dict[int, tuple[str, dict[str, Any]]] = {}
@@ -104,7 +114,10 @@ def _stories_of_task(
     task: Any, attempts: Sequence[Any], resources: dict[int, tuple[str, dict[str, Any]]]
 ) -> dict[int, Story]:
     """The number of an attempt is counted back from the latest: resets begin anew."""
-    _, status, num_attempts, max_attempts, num_losses, resources_id, workflow_id, workflow_status = task
+    _, status, num_attempts, max_attempts, num_losses, resources_id, workflow_id, workflow_status, policy = (
+        task
+    )
+    policies = policies_decode(policy)
     stories = {}
     following: Any = None
     number = num_attempts
@@ -128,6 +141,7 @@ def _stories_of_task(
             requested_resources=requested,
             next_task_instance_id=None if following is None else following.id,
             next_resources=resources[next_id][1],
+            is_blameless=_is_blameless(row.status, row.cause, policies),
         )
         following = row
         number -= 1

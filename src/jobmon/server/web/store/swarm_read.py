@@ -9,6 +9,7 @@ import msgspec
 from sqlalchemy import Connection, and_, insert, select, update
 
 from jobmon.core.exceptions import NotFoundError, UsageError
+from jobmon.core.hashing import hash_parts
 from jobmon.core.states import WORKFLOW_RUN_ALIVE
 from jobmon.serializers.swarm import (
     ArrayRow,
@@ -125,6 +126,7 @@ def workflow_metadata_read(connection: Connection, workflow_id: int) -> Workflow
         row.working_dir or "",
         _arrays(connection, workflow_id),
         _task_resources(connection, workflow_id),
+        hash_parts([str(workflow_id), str(row.created_date)])[:8],
     )
 
 

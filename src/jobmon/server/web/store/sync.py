@@ -13,8 +13,10 @@ from jobmon.serializers.swarm import SyncRequest, SyncResponse, TaskChanges
 from jobmon.server.web import dialect
 from jobmon.server.web.models import WorkflowRun
 from jobmon.server.web.store.attempts import Applied, attempts_apply_events, runs_advance_cursor
+from jobmon.server.web.store.bad_nodes import bad_nodes_note
 from jobmon.server.web.store.batches import batch_queue_if_ready
 from jobmon.server.web.store.ownership import require_same_user
+from jobmon.server.web.store.remote import conditions_store, queue_reasons_store
 
 _RUN = select(
     WorkflowRun.workflow_id,
@@ -35,8 +37,11 @@ def run_sync(
     now: datetime,
     actor: str,
     max_infrastructure_losses: int,
+    bad_node_seconds: float = 0,
 ) -> SyncResponse:
-    """Apply events and create batches; a run that may not go on queues nothing.
+    """Apply events, note what is the matter with clusters and create batches; a run that may not go on queues nothing.
+
+    ``bad_node_seconds`` is how long a node that events blame is remembered; 0: not at all.
 
     Raises:
         NotFoundError: there is no such run.
@@ -56,6 +61,10 @@ def run_sync(
             max_infrastructure_losses=max_infrastructure_losses,
             locked={workflow_run_id: run.last_cursor},
         )
+        bad_nodes_note(connection, applied.blaming, now=now, seconds=bad_node_seconds)
+    queue_reasons_store(connection, workflow_run_id, message.queue_reasons)
+    if message.conditions is not None:
+        conditions_store(connection, workflow_run_id, message.conditions)
     cursor = applied.cursors.get(workflow_run_id, run.last_cursor)
     batches = []
     may_queue = (

@@ -38,6 +38,7 @@ from jobmon.server.web.models import (
 )
 from jobmon.server.web.store.define import chunks
 from jobmon.server.web.store.monitor import require_workflow
+from jobmon.server.web.store.remote import workflow_read_conditions
 from jobmon.server.web.store.usage import requests_read
 
 MAX_PAGE = 10_000
@@ -61,6 +62,7 @@ _ATTEMPT = (
         TaskInstance.cpu,
         TaskInstance.maxrss,
         TaskInstance.io,
+        TaskInstance.energy,
         Task.name.label("task_name"),
         Task.status.label("task_status"),
         Task.node_id,
@@ -107,7 +109,7 @@ def workflow_read_trace(
     has_more = len(rows) > limit
     rows = rows[:limit]
     numbers = _attempt_numbers(connection, sorted({row.task_id for row in rows}))
-    moments = _moments(connection, sorted({row.task_id for row in rows}))
+    moments, notes = _moments(connection, sorted({row.task_id for row in rows}))
     requests = requests_read(connection, {row.task_resources_id for row in rows})
     node_args = _node_args(connection, sorted({row.node_id for row in rows}))
     asked = [requests[row.task_resources_id] for row in rows]
@@ -139,6 +141,8 @@ def workflow_read_trace(
         cpu=[row.cpu for row in rows],
         maxrss=[row.maxrss for row in rows],
         io=[row.io for row in rows],
+        energy=[row.energy for row in rows],
+        note=[notes.get(row.id, "") for row in rows],
         next_after=rows[-1].id if has_more else None,
     )
 
@@ -203,19 +207,29 @@ def _attempt_numbers(connection: Connection, task_ids: Sequence[int]) -> dict[in
     return numbers
 
 
-def _moments(connection: Connection, task_ids: Sequence[int]) -> dict[int, dict[int, datetime]]:
-    """When attempts were created, started and over, by attempt; the first word on each counts."""
+def _moments(
+    connection: Connection, task_ids: Sequence[int]
+) -> tuple[dict[int, dict[int, datetime]], dict[int, str]]:
+    """When attempts were created, started and over, by attempt, and notes on them; the first word on each counts."""
     moments: dict[int, dict[int, datetime]] = defaultdict(dict)
+    notes: dict[int, str] = {}
     for part in chunks(task_ids):
         rows = connection.execute(
-            select(TaskHistory.task_instance_id, TaskHistory.instance_to, TaskHistory.occurred_at)
+            select(
+                TaskHistory.task_instance_id,
+                TaskHistory.instance_to,
+                TaskHistory.occurred_at,
+                TaskHistory.note,
+            )
             .where(TaskHistory.task_id.in_(part), TaskHistory.instance_to.in_(list(_MEANING)))
             .order_by(TaskHistory.id)
         ).all()
-        for task_instance_id, state, occurred_at in rows:
+        for task_instance_id, state, occurred_at, note in rows:
+            if note is not None and task_instance_id is not None:
+                notes[task_instance_id] = note
             if task_instance_id is not None and state is not None:
                 moments[task_instance_id].setdefault(_MEANING[state], occurred_at)
-    return moments
+    return moments, notes
 
 
 def _times(row: Any, moments: Mapping[int, datetime]) -> tuple[datetime | None, ...]:
@@ -281,6 +295,7 @@ def workflow_read_facts(connection: Connection, workflow_id: int, now: datetime)
         runs=_run_facts(connection, workflow_id),
         templates=templates,
         num_attempts=num_attempts,
+        conditions=workflow_read_conditions(connection, workflow_id),
     )
 
 
