@@ -1,0 +1,147 @@
+"""A job array through Jobmon, beside the same array without it, on the same Slurm, one after the other in turn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from statistics import median
+from typing import NamedTuple
+
+from bench.costs import Costs, Meter
+from bench.counting_server import CountingServer, Counts
+from bench.place import Place
+from bench.row import Row
+from bench.slurm_place import MEMORY, MINUTES, arrays_of, bare_array, cpu_of_jobs, default_queue, slurm_place
+from bench.workflows import run_to_the_end
+from jobmon.client.api import Tool
+from jobmon.client.workflow import Workflow
+
+NUM_TASKS = 1000
+ROUNDS = 3
+
+
+class Round(NamedTuple):
+    """One array through Jobmon, and one without.
+
+    Attributes:
+        costs: of the run, bind included; without the jobs.
+        jobs: CPU seconds of the jobs: wrappers and commands.
+        bare: seconds of the array without Jobmon.
+    """
+
+    costs: Costs
+    jobs: float
+    bare: float
+
+    @property
+    def ratio(self) -> float:
+        """Time through Jobmon by time without."""
+        return self.costs.wall / self.bare
+
+
+def slurm_workflow(num_tasks: int, queue: str, command: str = "true {n}", held: bool = False) -> Workflow:
+    """Tasks that wait for nothing, for Slurm; ``held``: they do not start there."""
+    tool = Tool(name="bench")
+    template = tool.get_task_template("nothing", command, node_args=["n"])
+    asked: dict[str, object] = {"queue": queue, "cores": 1, "memory": MEMORY, "runtime": f"{MINUTES}m"}
+    if held:
+        asked["sbatch_arguments"] = ["--hold"]
+    workflow = tool.create_workflow(
+        name=f"{num_tasks} tasks on Slurm",
+        default_cluster_name="slurm",
+        default_compute_resources_set={"slurm": asked},
+    )
+    workflow.add_tasks(template.create_tasks(n=list(range(num_tasks))))
+    return workflow
+
+
+def array_run(num_tasks: int, queue: str) -> Costs:
+    """Bind and run an array of ``true``."""
+    workflow = slurm_workflow(num_tasks, queue)
+    with Meter() as meter:
+        run_to_the_end(workflow)
+    return meter.costs
+
+
+def through_jobmon(place: Place, num_tasks: int) -> tuple[Costs, float]:
+    """Costs of a run, and CPU seconds of its jobs."""
+    costs = place.call(array_run, num_tasks, default_queue())
+    return costs, cpu_of_jobs(arrays_of(place.files.database), num_tasks)
+
+
+@cache
+def rounds(num_tasks: int) -> list[Round]:
+    """Several rounds, each with a place of its own."""
+    found = []
+    for _ in range(ROUNDS):
+        with slurm_place() as place:
+            bare = bare_array(num_tasks, place.directory)
+            costs, jobs = through_jobmon(place, num_tasks)
+            found.append(Round(costs, jobs, bare))
+    return found
+
+
+@cache
+def counts(num_tasks: int) -> Counts:
+    """What a run asks a server that counts."""
+    with slurm_place() as place:
+        with CountingServer(place) as server:
+            place.environment = {**place.environment, "JOBMON__HTTP__SERVICE_URL": server.url}
+            place.call(array_run, num_tasks, default_queue())
+        return server.counts
+
+
+def _ms(cpu: Callable[[Round], float]) -> float:
+    """CPU milliseconds per task: the one in the middle of the rounds."""
+    return median(cpu(each) for each in rounds(NUM_TASKS)) * 1e3 / NUM_TASKS
+
+
+ROWS = (
+    Row(
+        "run 1 000 × true on Slurm, by the time of the bare array",
+        "",
+        lambda: median(each.ratio for each in rounds(NUM_TASKS)),
+        1.3,
+    ),
+    Row(
+        "  run 1 000 × true on Slurm, bind included",
+        "s",
+        lambda: median(each.costs.wall for each in rounds(NUM_TASKS)),
+    ),
+    Row(
+        "  bare sbatch --array=1-1000 --wrap true",
+        "s",
+        lambda: median(each.bare for each in rounds(NUM_TASKS)),
+    ),
+    Row(
+        "run 1 000 × true on Slurm: CPU per task, without Slurm itself",
+        "ms",
+        lambda: _ms(lambda each: each.costs.cpu + each.jobs),
+        60,
+        "peer 700 ms (its wrapper alone)",
+    ),
+    Row("  of the job: script, wrapper and command", "ms", lambda: _ms(lambda each: each.jobs)),
+    Row("  of the server", "ms", lambda: _ms(lambda each: each.costs.server)),
+    Row(
+        "  of the controller and its commands of Slurm",
+        "ms",
+        lambda: _ms(lambda each: each.costs.client + each.costs.children),
+    ),
+    Row(
+        "HTTP requests per task, 1 000 × true on Slurm",
+        "",
+        lambda: counts(NUM_TASKS).requests / NUM_TASKS,
+        2.1,
+    ),
+    Row(
+        "SQL statements per task, 1 000 × true on Slurm",
+        "",
+        lambda: counts(NUM_TASKS).statements / NUM_TASKS,
+        4,
+    ),
+    Row(
+        "  rows among them that are updated one by one",
+        "",
+        lambda: counts(NUM_TASKS).rows_updated_singly / NUM_TASKS,
+    ),
+)

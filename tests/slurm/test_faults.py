@@ -1,0 +1,286 @@
+"""What breaks under a workflow while it runs on Slurm: nodes, Slurm's daemons, the server, and what other people do.
+
+Whatever it is, in the end every task is done, its command came to its end once, and nothing is left in the queue.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import lab
+import pytest
+from flow import SlurmPlace, new_slurm_place
+
+from processes import is_gone, wait_until
+
+pytestmark = [pytest.mark.e2e]
+
+QUICK = {
+    "distributor__poll_interval": 1,
+    "distributor__steady_poll_interval": 2,
+    "heartbeat__task_instance_interval": 3,
+    "worker_node__report_wait_seconds": 2,
+    "worker_node__start_wait_seconds": 2,
+}
+"""Settings that have everybody notice soon."""
+SLOW_SECONDS = 90.0
+KILLS_ITS_WRAPPER = "{ [ -e once ] || { touch once; kill -9 $PPID; sleep 600; }; }"
+"""What a command does that dies without a word the first time it runs."""
+
+
+@pytest.fixture
+def place(tmp_path: Path, job_prefix: str, database_template: Path) -> Iterator[SlurmPlace]:
+    """A server and scripts of this test alone, whose tasks run on Slurm."""
+    yield from new_slurm_place(tmp_path / "place", job_prefix, database_template, **QUICK)
+
+
+def gated(place: SlurmPlace, names: str, **more: object) -> list[dict[str, object]]:
+    """A task for each letter; all wait for the gate ``go``."""
+    return [place.task(name, gate="go", **more) for name in names]
+
+
+def wait_running(place: SlurmPlace, names: str) -> None:
+    """Wait until tasks run and the server knows it."""
+    place.wait_started(*names)
+    for name in names:
+        place.wait_task(name, "R")
+
+
+def column(place: SlurmPlace, name: str, column: str) -> list[str]:
+    """A column of the attempts of a task, oldest first."""
+    rows = place.sql(
+        f"SELECT i.{column} FROM task_instance i JOIN task t ON t.id = i.task_id WHERE t.name = ? ORDER BY i.id",
+        name,
+    )
+    return [row[0] for row in rows]
+
+
+def num_ends(place: SlurmPlace, names: Sequence[str]) -> list[int]:
+    """How often the command of each task came to its end."""
+    paths = [place.work / f"ended.{name}" for name in names]
+    return [len(path.read_text().splitlines()) if path.exists() else 0 for path in paths]
+
+
+@contextmanager
+def stopped(pid: int) -> Iterator[None]:
+    """A process does nothing for a while."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+# -- nodes ------------------------------------------------------------------------------------------------
+def test_a_node_is_declared_down(place: SlurmPlace) -> None:
+    """Its tasks run again, and not there, for it is remembered as bad; it was no fault of theirs."""
+    script = place.start_flow(gated(place, "abc", max_attempts=1))
+    wait_running(place, "abc")
+    (node,) = set(column(place, "a", "nodename"))
+    lab.node_down(node)
+    place.wait_started("a", times=2)
+    place.open("go")
+    assert script.result()["status"] == "D"
+    assert node not in column(place, "a", "nodename")[1:]
+    assert place.attempts("a") == "UD"
+    assert f"The node {node} the job ran on failed" in place.errors("a")
+    assert node in place.jobmon("cluster", "bad-nodes", "slurm")
+    assert num_ends(place, "abc") == [1, 1, 1]
+
+
+@pytest.mark.slow
+def test_the_daemon_of_a_node_is_killed(place: SlurmPlace) -> None:
+    """What runs there goes on until it hears from the server that it may not; the task runs elsewhere meanwhile."""
+    script = place.start_flow([*gated(place, "a"), place.task("b", upstream=["a"])])
+    wait_running(place, "a")
+    (node,) = column(place, "a", "nodename")
+    with lab.daemon_away(node, kill=True):
+        wait_until(lambda: len(place.starts("a")) == 2, "the second start", SLOW_SECONDS)
+        wait_until(lambda: is_gone(place.starts("a")[0]), "the end of the first")
+        place.open("go")
+        assert script.result()["status"] == "D"
+    assert place.attempts("a") == "UD"
+    assert num_ends(place, "ab") == [1, 1]
+
+
+# -- other people -----------------------------------------------------------------------------------------
+def test_a_person_cancels_an_element(place: SlurmPlace) -> None:
+    """It is said so, and the task runs again; the others of the array run on."""
+    script = place.start_flow(gated(place, "abc"))
+    wait_running(place, "abc")
+    lab.run("scancel", *column(place, "b", "distributor_id"))
+    place.wait_started("b", times=2)
+    place.open("go")
+    assert script.result()["status"] == "D"
+    assert place.num_starts(*"abc") == [1, 2, 1]
+    assert place.attempts("b") == "ED"
+    assert "The job was cancelled by root (scancel)" in place.errors("b")
+    assert num_ends(place, "abc") == [1, 1, 1]
+
+
+@pytest.mark.slow
+def test_a_person_cancels_an_array_of_which_most_waits(place: SlurmPlace) -> None:
+    """Those that ran and those that never did."""
+    limit = {f"{place.prefix}-step": 2}
+    script = place.start_flow(gated(place, "abcdef"), template_limits=limit)
+    wait_until(lambda: sum(map(bool, map(place.starts, "abcdef"))) == 2, "two that run")
+    wait_until(lambda: place.scalar("SELECT count(*) FROM task WHERE status = 'R'") == 2, "two that run")
+    array = place.jobs()[0].array_job_id
+    lab.run("scancel", array)
+    place.open("go")
+    assert script.result(SLOW_SECONDS + 60)["status"] == "D"
+    assert num_ends(place, "abcdef") == [1] * 6
+    print([place.attempts(name) for name in "abcdef"], place.errors("f"))
+
+
+@pytest.mark.slow
+def test_another_job_takes_precedence(place: SlurmPlace) -> None:
+    """A job that was preempted runs again; it was no fault of its task."""
+    asked = {"qos": "spare", "cores": 16, "sbatch_arguments": ["--nodelist=n4"]}
+    script = place.start_flow(gated(place, "a", max_attempts=1), asked=asked)
+    wait_running(place, "a")
+    lab.submit(
+        "true", "--exclusive", "-w", "n4", "--qos=urgent", f"--job-name={place.prefix}", "-o", "/dev/null"
+    )
+    wait_until(lambda: len(place.starts("a")) == 2, "the second start", SLOW_SECONDS)
+    place.open("go")
+    assert script.result()["status"] == "D"
+    print(place.attempts("a"), place.errors("a"))
+    assert num_ends(place, "a") == [1]
+
+
+# -- Slurm's daemons ----------------------------------------------------------------------------------------
+@pytest.mark.slow
+def test_the_controller_of_slurm_crashes(place: SlurmPlace) -> None:
+    """It forgets its last seconds: jobs that ran wait again, or are gone."""
+    script = place.start_flow([*gated(place, "abc"), place.task("d", upstream=["a"])])
+    wait_running(place, "abc")
+    with lab.daemon_away("slurmctld", kill=True):
+        pass
+    place.open("go")
+    assert script.result(SLOW_SECONDS + 60)["status"] == "D"
+    print([place.attempts(name) for name in "abcd"], place.errors("a"), place.num_starts(*"abcd"))
+    assert num_ends(place, "abcd") == [1] * 4
+
+
+@pytest.mark.slow
+def test_the_controller_of_slurm_does_not_answer(place: SlurmPlace) -> None:
+    """All views say since when; nothing fails; what was submitted meanwhile without an answer is not submitted twice."""
+    place.jobmon("cluster", "sync", "slurm", "-p", "command_timeout=4")
+    script = place.start_flow([*gated(place, "ab"), place.task("c", upstream=["a"])])
+    wait_running(place, "ab")
+    pid = lab.pid_of("slurmctld")
+    assert pid is not None
+    with stopped(pid):
+        place.open("go")
+        said = wait_until(
+            lambda: "unreachable since" in (text := place.jobmon("workflow", "status", 1)) and text,
+            "the condition",
+        )
+        print(said)
+        print(place.explain("c"))
+        assert "unreachable since" in place.explain("c")
+    assert script.result(SLOW_SECONDS)["status"] == "D"
+    assert place.num_starts(*"abc") == [1, 1, 1]
+    assert [place.attempts(name) for name in "abc"] == ["D", "D", "D"]
+    assert "unreachable" not in place.jobmon("workflow", "status", 1)
+
+
+def test_the_accounting_is_away(place: SlurmPlace) -> None:
+    """Attempts that died without a word are judged by what the controller remembers."""
+    tasks = [place.task("a", then=KILLS_ITS_WRAPPER), place.task("b", upstream=["a"])]
+    with lab.daemon_away("slurmdbd"):
+        result = place.run_flow(tasks)
+    assert result["status"] == "D"
+    assert (place.attempts("a"), place.attempts("b")) == ("ED", "D")
+    assert "The job was ended by signal 9 (SIGKILL)" in place.errors("a")
+
+
+def test_there_is_no_accounting(place: SlurmPlace) -> None:
+    """The same where there never is any."""
+    place.shim("sacct", "#!/bin/sh\necho 'Slurm accounting storage is disabled' >&2\nexit 1\n")
+    tasks = [place.task("a", then=KILLS_ITS_WRAPPER), place.task("b", upstream=["a"])]
+    assert place.run_flow(tasks)["status"] == "D"
+    assert (place.attempts("a"), place.attempts("b")) == ("ED", "D")
+    assert "The job was ended by signal 9 (SIGKILL)" in place.errors("a")
+
+
+def test_memory_runs_out_and_takes_the_wrapper_along(place: SlurmPlace) -> None:
+    """Nobody but Slurm can tell; the next attempt asks for more."""
+    eats = "python3 -c 'x = bytearray(90 << 20); x[::4096] = bytes([1]) * len(x[::4096])'"
+    result = place.run_flow([place.task("a", then=f"{{ {eats} || kill -9 $PPID; }}")])
+    print(place.errors("a"), place.asked("a"))
+    assert result["status"] == "D"
+    assert place.attempts("a") == "ZD"
+    assert "needed more memory than it had asked for" in place.errors("a")
+    first, second = (asked["memory"] for _, _, _, asked in place.asked("a"))
+    assert second > first
+
+
+# -- the server -----------------------------------------------------------------------------------------------
+def test_the_server_is_killed(place: SlurmPlace) -> None:
+    """Another one is started, at another address, and the nodes find it."""
+    script = place.start_flow([*gated(place, "ab"), place.task("c", upstream=["a"])])
+    wait_running(place, "ab")
+    before = place.server()
+    place.kill_server()
+    place.open("go")
+    assert script.result()["status"] == "D"
+    assert place.server().pid != before.pid
+    assert place.num_starts(*"abc") == [1, 1, 1]
+    assert [place.attempts(name) for name in "abc"] == ["D", "D", "D"]
+
+
+def test_the_server_is_away_when_tasks_end(place: SlurmPlace) -> None:
+    """They leave their word in the shared directory, and it is found there."""
+    place.configure(http__request_timeout=2)
+    script = place.start_flow([*gated(place, "ab"), place.task("c", upstream=["a"])])
+    wait_running(place, "ab")
+    spool = place.shared.glob("workflow_1*/spool*/**/*.json")
+    with stopped(place.server().pid):
+        place.open("go")
+        lab.wait_for(lambda: not place.jobs(), "the end of the jobs")
+        print(*place.shared.rglob("*"), sep="\n")
+    assert script.result()["status"] == "D"
+    assert place.num_starts(*"abc") == [1, 1, 1]
+    assert [place.attempts(name) for name in "abc"] == ["D", "D", "D"]
+
+
+def test_no_node_reaches_the_server(place: SlurmPlace) -> None:
+    """All they have to tell goes through the shared directory, failures and their logs too."""
+    place.configure(embedded__node_interface="none")
+    tasks = [
+        place.task("a"),
+        place.task("b", upstream=["a"], then="{ [ -e once ] || { touch once; echo no luck >&2; exit 3; }; }"),
+        place.task("c", upstream=["b"]),
+    ]
+    assert place.run_flow(tasks)["status"] == "D"
+    assert [place.attempts(name) for name in "abc"] == ["D", "ED", "D"]
+    assert "no luck" in place.errors("b")
+    assert column(place, "a", "nodename") != [None]
+    assert not list(place.shared.rglob("spool/**/*.json"))
+
+
+# -- the way to Slurm -----------------------------------------------------------------------------------------
+@pytest.mark.slow
+def test_tokens_for_the_rest_interface_expire(place: SlurmPlace) -> None:
+    """They are renewed, as often as it takes; the workflow notices nothing."""
+    parameters = {
+        "connection": "rest",
+        "url": f"unix://{lab.REST_SOCKET}",
+        "token_command": "scontrol token lifespan=5",
+    }
+    words = [word for name, text in parameters.items() for word in ("-p", f"{name}={text}")]
+    place.jobmon("cluster", "sync", "slurm", "--type", "slurm", *words)
+    script = place.start_flow([*gated(place, "ab"), *(place.task(name, upstream=["a"]) for name in "cd")])
+    wait_running(place, "ab")
+    asked = place.num_commands("scontrol")
+    wait_until(lambda: place.num_commands("scontrol") >= asked + 3, "three more tokens", SLOW_SECONDS)
+    place.open("go")
+    assert script.result()["status"] == "D"
+    assert place.num_starts(*"abcd") == [1] * 4
+    assert place.num_commands("sbatch") == place.num_commands("squeue") == place.num_commands("sacct") == 0
