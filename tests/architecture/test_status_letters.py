@@ -20,6 +20,11 @@ EXCEPTIONS = {
     "client/report/advice.py": ({"G"}, "a unit of memory"),
     "core/constants.py": ({"O", "A"}, "TaskResourcesType: where resources come from, no states"),
     "core/resources.py": ({"B", "K", "G", "T"}, "units of memory"),
+    "plugins/slurm/amounts.py": ({"T"}, "units of memory"),
+    "plugins/slurm/commands.py": ({"C"}, "the plain locale"),
+    "plugins/slurm/listing.py": ({"A"}, "a letter of squeue's fields"),
+    "plugins/slurm/submission.py": ({"G"}, "a unit of memory"),
+    "plugins/slurm/worker_node.py": ({"K"}, "a unit of memory"),
     "testing/fake_slurm/accounting.py": ({"D", "E", "K", "S", "X"}, "letters of sacct's options"),
     "testing/fake_slurm/controlling.py": ({"Q"}, "letters of scancel's and scontrol's options"),
     "testing/fake_slurm/listing.py": (
