@@ -66,7 +66,9 @@ def test_it_is_not_asked_while_nobody_waits_for_room(run: Run, cluster: FullClus
     run.wait_for(lambda: cluster.calls == ["room"], "the first look")
     cluster.free = 1
     run.submit(11)
-    run.wait_for(lambda: cluster.calls.count("room") == 2 and run.told(E.LAUNCH), "the look after a submission")
+    run.wait_for(
+        lambda: cluster.calls.count("room") == 2 and run.told(E.LAUNCH), "the look after a submission"
+    )
     run.wait_for(lambda: cluster.calls.count("look") >= 2, "looks at the job")
     assert cluster.calls.count("room") == 2
 
@@ -78,7 +80,9 @@ def test_a_batch_that_is_too_large_is_given_back_once(run: Run, cluster: FullClu
     run.submit(11, 12, 13)
     run.wait_for(lambda: run.told(E.REFUSE) == [11, 12, 13], "the refusal")
     assert {event.cause for event in run.events} == {Cause.INFRASTRUCTURE}
-    assert run.events[0].description == "no more than 2 at once. It is submitted again in batches of at most 2."
+    assert (
+        run.events[0].description == "no more than 2 at once. It is submitted again in batches of at most 2."
+    )
     run.wait_for(lambda: run.attempts.room().max_batch == 2, "smaller batches")
     run.submit(14, 15, batch_num=2)
     run.wait_for(lambda: run.told(E.LAUNCH) == [14, 15], "the launch")

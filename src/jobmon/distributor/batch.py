@@ -13,6 +13,7 @@ Rules
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -33,7 +34,7 @@ from jobmon.distributor.attempts import ENDS, News, Room
 from jobmon.distributor.shared_directory import SharedDirectory
 from jobmon.distributor.spool import Spool, SpooledWord
 from jobmon.distributor.submission import BatchWriter, RunSettings, Submission, job_name
-from jobmon.distributor.throttle import UNLIMITED, SubmittedBatch, held_by_array, share
+from jobmon.distributor.throttle import UNKNOWN, UNLIMITED, SubmittedBatch, held_by_array, share
 from jobmon.distributor.watch import NEVER, Watch, Watched, ordered_end
 from jobmon.serializers.swarm import (
     BatchResponse,
@@ -53,6 +54,8 @@ BUSY_SECONDS = 5.0
 LONGEST_RETRY_SECONDS = 30.0
 SPOOL_SECONDS = 1.0
 END_SECONDS = 60.0
+ORDER_SECONDS = 2.0
+ENDED_FIRST = "Its controller ended first."
 
 
 class ServerRecordKeeper(Protocol):
@@ -123,7 +126,7 @@ class BatchAttempts:
         self._trouble: _Trouble | None = None
         self._reasons: list[QueueReason] = []
         self._has_news = False
-        self._retry_at = self._retry_pause = 0.0
+        self._retry_at = self._retry_pause = self._orders_at = 0.0
         self._spooled_at = self._submitted_at = 0.0
         self._opens_at = NEVER
         self._is_closing = self._is_leaving = False
@@ -228,8 +231,10 @@ class BatchAttempts:
                 watched = Watched(each.task_instance_id, each.job_name, each.distributor_id, status)
                 watched.is_ordered = status is TaskInstanceStatus.KILL_SELF
                 self._watch.add([watched], now)
-                self._note_batch(each.job_name, each.array_id, [each.task_instance_id], UNLIMITED)
-                if not each.distributor_id:
+                self._note_batch(each.job_name, each.array_id, [each.task_instance_id], UNKNOWN)
+                if each.distributor_id:
+                    self._batches[each.job_name].distributor_id = each.distributor_id
+                else:
                     sizes[each.job_name] = each.batch_size
             self._steps = {
                 (each.job_name, each.array_step_id): each.task_instance_id
@@ -245,6 +250,7 @@ class BatchAttempts:
             for event in events:
                 if event.event in ENDS:
                     self._forget(event.task_instance_id)
+            self._changed.notify_all()
 
     def note_acknowledged(self, events: Sequence[InstanceEvent]) -> None:
         """Remove the words of those that the server has now."""
@@ -317,7 +323,7 @@ class BatchAttempts:
                 if submission.is_written:
                     self._submissions.append(submission)  # the thread is about to submit it
                     break
-                events += self._refusals(submission, "Its controller ended first.", Cause.INFRASTRUCTURE)
+                events += self._refusals(submission, ENDED_FIRST, Cause.INFRASTRUCTURE)
         if events:
             self._report(events)
 
@@ -343,7 +349,7 @@ class BatchAttempts:
             if batch.num_live <= 0:
                 del self._batches[name]
                 self._throttles.pop(name, None)
-            is_freed = batch.max_running == UNLIMITED or batch.num_live < batch.max_running
+            is_freed = batch.max_running < 0 or batch.num_live < batch.max_running
             if is_freed and any(other.num_held for other in self._batches.values()):
                 self._share_anew()
 
@@ -353,7 +359,9 @@ class BatchAttempts:
             return
         for name, granted in share(self._batches.values(), *self._limits).items():
             batch = self._batches[name]
-            if granted != batch.max_running:
+            if batch.max_running == UNKNOWN and batch.num_live == 1 and granted == UNLIMITED:
+                batch.max_running = UNLIMITED  # whatever was allowed, it may run
+            elif granted != batch.max_running:
                 batch.max_running = self._throttles[name] = granted
 
     def _refusals(self, submission: Submission, text: str, cause: Cause) -> list[InstanceEvent]:
@@ -382,13 +390,13 @@ class BatchAttempts:
                 step()
                 if step != self._read_spool:  # all others ask the cluster
                     self._note_reached()
-            except ClusterUnreachable as error:
+            except (ClusterUnreachable, ClusterBusy) as error:
                 self._note_trouble(error)
-            except ClusterBusy as error:
-                self._note_trouble(error)
+                self._postpone_orders(step)
             except Exception:
                 logger.exception("looking after cluster %s failed", self.plugin.cluster_name)
                 self._wait_before_retry()
+                self._postpone_orders(step)
 
     def _next_step(self, now: float) -> tuple[Callable[[], None] | None, float]:
         """What to do now, or when there will be something to do."""
@@ -408,18 +416,32 @@ class BatchAttempts:
             if now >= self._submissions[0].try_at:
                 return self._submit, now
             times.append(self._submissions[0].try_at)
-        if self._watch.to_cancel():
-            return self._cancel, now
-        if any(self._batches[name].distributor_id for name in self._throttles):
-            return self._throttle, now
+        order = self._order()
+        if order is not None and now >= self._orders_at:
+            return order, now
+        if order is not None:
+            times.append(self._orders_at)
         silent_at, look_at = self._watch.settles_at, self._watch.look_at
         if min(silent_at, look_at) <= now:
             return self._look, now
         return None, min(silent_at, look_at, *times)
 
+    def _order(self) -> Callable[[], None] | None:
+        """What to order the cluster to do, where there is something."""
+        if self._watch.to_cancel():
+            return self._cancel
+        if any(self._batches[name].distributor_id for name in self._throttles):
+            return self._throttle
+        return None
+
     def _ask_capacity_at(self) -> float:
-        """When to ask how many jobs the cluster takes: at once where that is not known, again where it took none."""
-        if self._capacity is None:
+        """When to ask how many jobs the cluster takes: at once where that is not known, again where it took none.
+
+        Also where it was away and there is nothing else to find out by that it is back.
+        """
+        is_away = self._trouble is not None and self._trouble.kind is ClusterUnreachable
+        has_questions = bool(self._watch.attempts or self._submissions or self._to_find)
+        if self._capacity is None or (is_away and not has_questions):
             return 0.0
         is_waited_for = self._is_full and not self._submissions
         return self._capacity_at + self._watch.poll_seconds if is_waited_for else NEVER
@@ -460,6 +482,11 @@ class BatchAttempts:
             self._retry_pause = min(LONGEST_RETRY_SECONDS, max(1.0, self._retry_pause * 2))
             self._retry_at = time.monotonic() + self._retry_pause
 
+    def _postpone_orders(self, step: Callable[[], None]) -> None:
+        """After an order that was not carried out, look at the attempts before it is given again."""
+        if step in (self._cancel, self._throttle):
+            self._orders_at = self._retry_at + ORDER_SECONDS
+
     def _rouse(self) -> None:
         """Have the controller take a turn, for there is news without an event."""
         if self._has_news:
@@ -491,10 +518,10 @@ class BatchAttempts:
         try:
             ids = self._hand_over(submission, is_wanted)
         except ClusterBusy as error:
-            with self._changed:
-                submission.try_at = time.monotonic() + submission.pause
-                submission.pause = min(LONGEST_RETRY_SECONDS, submission.pause * 1.5)
-            self._note_busy(error)
+            if self._postpone(submission):
+                self._note_busy(error)
+            else:
+                self._drop(submission, ENDED_FIRST, Cause.INFRASTRUCTURE)
         except ClusterUnreachable:
             submission.is_uncertain = True
             raise
@@ -511,6 +538,14 @@ class BatchAttempts:
             self._drop(submission, traceback.format_exc(), Cause.LAUNCH)
         else:
             self._note_submitted(submission, ids)
+
+    def _postpone(self, submission: Submission) -> bool:
+        """Try a batch again later that was surely not submitted; no: nobody will."""
+        with self._changed:
+            submission.is_written = submission.is_uncertain = False
+            submission.try_at = time.monotonic() + submission.pause
+            submission.pause = min(LONGEST_RETRY_SECONDS, submission.pause * 1.5)
+            return not self._is_leaving
 
     def _hand_over(self, submission: Submission, is_wanted: bool) -> dict[int, str]:
         """Find a batch that was perhaps submitted, or submit it; nothing: it is not wanted any more."""
@@ -568,6 +603,9 @@ class BatchAttempts:
         """Batches an earlier controller was about to submit when it ended."""
         name, size = self._to_find[0]
         ids = self.plugin.find_batch(name, size)
+        if not ids:
+            with contextlib.suppress(OSError):
+                self._writer.withdraw(name)
         now, events = time.monotonic(), []
         with self._changed:
             for (job, step), task_instance_id in self._steps.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from jobmon.distributor.shared_directory import SharedDirectory
 from jobmon.serializers.swarm import BatchResponse
 
 NAME_CHARACTERS = 60
+SUFFIX = ".batch"
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_.-]+")
 
 
@@ -70,6 +72,7 @@ class Submission:
         try_at: when it may be tried again (monotonic).
         pause: seconds before the try after that.
         is_written: the cluster is about to get it, or has it.
+        num_lost: times it was submitted and never found again.
     """
 
     batch: BatchResponse
@@ -80,6 +83,7 @@ class Submission:
     try_at: float = 0.0
     pause: float = 5.0
     is_written: bool = False
+    num_lost: int = 0
 
 
 class BatchWriter:
@@ -105,15 +109,31 @@ class BatchWriter:
     def write(self, submission: Submission, excluded_nodes: Sequence[str]) -> BatchJob:
         """Write the batch file; the job that reads it.
 
+        One that was perhaps submitted before gets another file: should it arrive after all, it finds nothing to run.
+
         Raises:
             OSError: it cannot be written.
         """
+        if submission.is_uncertain:
+            self.withdraw(submission.name)
+            submission.num_lost += 1
         job = self._job(submission, excluded_nodes)
         write_batch(job.batch_file, self._header(submission), self._elements(submission))
         return job
 
+    def withdraw(self, name: str) -> None:
+        """Have the steps of a batch find nothing to run, if the cluster starts them after all.
+
+        Raises:
+            OSError: its file cannot be removed.
+        """
+        for path in self._shared.batches.glob(f"{glob.escape(name)}.*{SUFFIX}"):
+            path.unlink(missing_ok=True)
+        (self._shared.batches / f"{name}{SUFFIX}").unlink(missing_ok=True)
+
     def _job(self, submission: Submission, excluded_nodes: Sequence[str]) -> BatchJob:
-        batch_file = self._shared.batches / f"{submission.name}.batch"
+        nth = f".{submission.num_lost}" if submission.num_lost else ""
+        batch_file = self._shared.batches / f"{submission.name}{nth}{SUFFIX}"
         return BatchJob(
             name=submission.name,
             array_id=submission.batch.array_id,

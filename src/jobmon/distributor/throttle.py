@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 UNLIMITED = -1
+UNKNOWN = -2
+UNKNOWN = -2
 
 
 @dataclass(slots=True)
@@ -16,7 +18,8 @@ class SubmittedBatch:
         name: name of its job.
         array_id: the array its tasks are of.
         num_live: attempts of it that live.
-        max_running: how many of them may run at once; :data:`UNLIMITED`: all.
+        max_running: how many of them may run at once; :data:`UNLIMITED`: all; :data:`UNKNOWN`: what an earlier controller
+            told the cluster.
         distributor_id: id of one of its steps; empty until it is submitted.
     """
 
@@ -29,7 +32,7 @@ class SubmittedBatch:
     @property
     def num_held(self) -> int:
         """Attempts that the cluster holds back."""
-        return 0 if self.max_running == UNLIMITED else max(0, self.num_live - self.max_running)
+        return 0 if self.max_running < 0 else max(0, self.num_live - self.max_running)
 
 
 def held_by_array(batches: Iterable[SubmittedBatch]) -> dict[int, int]:

@@ -6,14 +6,15 @@ Rules
    ``steady_seconds`` while they wait and run, sooner while news are expected.
 2. An attempt that the cluster does not list any more and that has told nothing is *silent*. How it ended is asked only when
    it has been silent for ``SETTLE_SECONDS``: its own word may be on its way, and accounting lags behind.
-3. Only an answer counts. A cluster that does not answer, or does not know yet, says nothing about an attempt; one is
+3. Ids are used again by and by: what the cluster tells of a job of another name is about somebody else's.
+4. Only an answer counts. A cluster that does not answer, or does not know yet, says nothing about an attempt; one is
    given up as lost when the cluster has answered several times, over ``UNTOLD_SECONDS``, that it knows nothing of it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from jobmon.core.batch_cluster import JobLook, RemoteEnd
@@ -185,7 +186,7 @@ class Watch:
             if attempt is None:
                 continue  # it has told its end meanwhile
             look = looks.get(distributor_id)
-            if look is None:
+            if look is None or _is_anothers(look.name, attempt):
                 is_news = is_news or attempt.num_untold == 0
                 if attempt.silent_since is None:
                     attempt.silent_since = now
@@ -230,6 +231,8 @@ class Watch:
             if self.attempts.get(attempt.task_instance_id) is not attempt or attempt.silent_since is None:
                 continue  # it has told its end meanwhile
             end = ends.get(attempt.distributor_id)
+            if end is not None and _is_anothers(end.name, attempt):
+                end = None
             attempt.num_untold += 1
             if attempt.is_ordered and (end is None or end.event is not TaskInstanceEvent.FINISH):
                 events.append(ordered_end(attempt.task_instance_id))
@@ -240,8 +243,22 @@ class Watch:
         return events
 
 
+def _is_anothers(name: str, attempt: Watched) -> bool:
+    """Whether a name that the cluster tells, if it does, is not that of the attempt's job."""
+    return bool(name and attempt.job_name) and name != attempt.job_name
+
+
 def events_of_end(attempt: Watched, end: RemoteEnd) -> list[InstanceEvent]:
     """What to tell the server of an end that the cluster knows of; a start that was never told comes first."""
+    if _is_of_another_start(attempt, end):
+        end = replace(
+            end,
+            event=TaskInstanceEvent.LOSE,
+            cause=Cause.INFRASTRUCTURE,
+            exit_code=None,
+            description=f"{end.description} But it had been running, and told nothing of an end: the cluster lost it, as "
+            "a crash of its controller may do.",
+        )
     told = InstanceEvent(
         attempt.task_instance_id,
         end.event,
@@ -265,6 +282,23 @@ def events_of_end(attempt: Watched, end: RemoteEnd) -> list[InstanceEvent]:
         distributor_id=attempt.distributor_id,
     )
     return [start, told]
+
+
+def _is_of_another_start(attempt: Watched, end: RemoteEnd) -> bool:
+    """Whether a cluster tells of a job that failed before it could do anything, though the attempt had told its start.
+
+    A wrapper that ran tells its end by itself. A controller that crashed forgets that jobs run, starts them once more and
+    calls what comes of that a failure with an exit code of its own.
+    """
+    return (
+        attempt.status in _STARTED
+        and end.event is TaskInstanceEvent.FAIL
+        and end.cause is Cause.CODE
+        and end.exit_code is not None
+        and end.exit_code > 0
+        and end.wallclock is not None
+        and end.wallclock < 1
+    )
 
 
 def ordered_end(task_instance_id: int) -> InstanceEvent:
