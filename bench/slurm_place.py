@@ -116,7 +116,7 @@ def cpu_of_jobs(arrays: Sequence[str], num_jobs: int) -> float:
     while True:
         rows = slurm("sacct", "-n", "-P", "-j", ",".join(arrays), "-o", "JobID,End,TotalCPU").splitlines()
         steps = [row.split("|") for row in rows if ".batch|" in row]
-        ended = [_seconds(step[2]) + _HALF_A_MILLISECOND for step in steps if step[1] != "Unknown"]
+        ended = [seconds_of(step[2]) + _HALF_A_MILLISECOND for step in steps if step[1] != "Unknown"]
         if len(ended) >= num_jobs:
             return sum(ended)
         if time.monotonic() > deadline:
@@ -124,7 +124,7 @@ def cpu_of_jobs(arrays: Sequence[str], num_jobs: int) -> float:
         time.sleep(1)
 
 
-def _seconds(text: str) -> float:
+def seconds_of(text: str) -> float:
     """``[DD-[hh:]]mm:ss.mmm`` in seconds."""
     days, _, rest = text.rpartition("-")
     seconds = 0.0

@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +16,7 @@ from typing import Any, NamedTuple
 import click
 import state_diagrams
 from database_tables import tables_page
+from slurm_tables import TABLES
 
 from jobmon.client.cli import cli
 from jobmon.client.cli.flat import FLAT
@@ -246,11 +248,37 @@ def database_page() -> str:
     return NOTE.format(source="jobmon.server.web.models") + "\n" + tables_page()
 
 
-PAGES = {
+TABLE_PLACE = re.compile(
+    r"(?P<begin><!-- table: (?P<name>[\w-]+)[^>]*-->\n).*?(?P<end><!-- end of table -->)", re.DOTALL
+)
+
+
+def with_tables(text: str) -> str:
+    """A hand-written page with its tables as the code has them today; each stands between two comments."""
+
+    def filled(place: re.Match[str]) -> str:
+        return "\n".join([place["begin"], *TABLES[place["name"]](), "", place["end"]])
+
+    return TABLE_PLACE.sub(filled, text)
+
+
+def pages_with_tables() -> Iterator[str]:
+    """Names of the hand-written pages that have a place for a table."""
+    for page in sorted(HERE.rglob("*.md")):
+        if TABLE_PLACE.search(page.read_text(encoding="utf-8")):
+            yield str(page.relative_to(HERE))
+
+
+def _page_with_tables(name: str) -> Callable[[], str]:
+    return lambda: with_tables((HERE / name).read_text(encoding="utf-8"))
+
+
+PAGES: dict[str, Callable[[], str]] = {
     "states.md": states_page,
     "configuration.md": configuration_page,
     "cli.md": cli_page,
     "database.md": database_page,
+    **{name: _page_with_tables(name) for name in pages_with_tables()},
 }
 
 

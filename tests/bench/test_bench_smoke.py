@@ -8,9 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from bench.place import measure
+from bench.place import NotHereError, measure
 from bench.row import Answer, Row
+from bench.slurm_place import default_queue, seconds_of
 from bench.workflows import chain_run, independent_run
+from bench.wrapper import wrappers
 
 from bench import __main__ as bench_main
 
@@ -89,3 +91,38 @@ def test_the_command_prints_the_table():
     )
     assert done.returncode == 0, done.stderr
     assert "import jobmon.client.api" in done.stdout
+
+
+def test_what_is_not_on_this_machine_is_skipped():
+    """A row that needs what is not here has neither a number nor a verdict."""
+
+    def absent() -> float:
+        raise NotHereError("there is no Slurm")
+
+    found = bench_main.answer(Row("x", "s", absent, 2))
+    assert (found.value, found.is_skipped, found.cells[4]) == (None, True, "–")
+
+
+def test_without_slurm_its_rows_are_skipped(monkeypatch, tmp_path):
+    """Nothing is measured, nothing is started, and the error says how to get one."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(NotHereError, match="make slurm"):
+        default_queue()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("00:00.012", 0.012), ("01:02.5", 62.5), ("01:00:00", 3600), ("2-01:00:01", 176_401)],
+)
+def test_cpu_times_of_the_accounting_are_read(text, expected):
+    """With and without hours, days and parts of a second."""
+    assert seconds_of(text) == pytest.approx(expected)
+
+
+@pytest.mark.e2e
+def test_wrappers_are_measured():
+    """A few, against a real server: what they cost before and after their command."""
+    costs = measure(wrappers, 2)
+    assert costs.before > 0
+    assert costs.cpu > 0
+    assert costs.peak > 1_000_000

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -111,6 +112,47 @@ def test_an_end_the_cluster_knows_is_told(
     events = ask(watch, 20.0, {"7_1": RemoteEnd(TaskInstanceEvent.FAIL, Cause.CODE, "exit 3", 3)})
     assert [event.event for event in events] == expected
     assert (events[-1].exit_code, events[-1].cause) == (3, Cause.CODE)
+
+
+def test_a_failure_that_is_not_the_commands() -> None:
+    """A job the cluster started once more, and failed at once: the command that ran has not said so, and is not to blame."""
+    code = RemoteEnd(TaskInstanceEvent.FAIL, Cause.CODE, "It exited with code 1.", exit_code=1, wallclock=0.0)
+    for status, end, expected in (
+        (TaskInstanceStatus.RUNNING, code, TaskInstanceEvent.LOSE),
+        (TaskInstanceStatus.RUNNING, replace(code, wallclock=7.0), TaskInstanceEvent.FAIL),
+        (TaskInstanceStatus.RUNNING, replace(code, exit_code=-9), TaskInstanceEvent.FAIL),
+        (TaskInstanceStatus.RUNNING, replace(code, cause=Cause.CANCELLED), TaskInstanceEvent.FAIL),
+        (TaskInstanceStatus.LAUNCHED, code, TaskInstanceEvent.FAIL),
+    ):
+        watch = watch_of(1)
+        watch.note_state(1, status, is_terminal=False)
+        look(watch, 10.0)
+        event = ask(watch, 10.0 + SETTLE_SECONDS, {"7_1": end})[-1]
+        assert event.event is expected
+    assert event.description == "It exited with code 1."
+
+
+def test_an_id_that_is_used_again() -> None:
+    """By a later attempt: the cluster has lost the earlier one, which is told, once; the later one is watched on."""
+    watch = watch_of(2)
+    watch.add([Watched(3, "later"), Watched(4, "later")], 5.0)
+    watch.order_end([2])
+    watch.note_submitted(3, "7_1", 5.0)
+    watch.note_submitted(4, "7_2", 5.0)
+    assert watch.look_at <= 5.0
+    lost, ordered = watch.take_replaced()
+    assert (lost.task_instance_id, lost.event, lost.cause) == (
+        1,
+        TaskInstanceEvent.LOSE,
+        Cause.INFRASTRUCTURE,
+    )
+    assert "gave its id to another job" in lost.description
+    assert (ordered.task_instance_id, ordered.event) == (2, TaskInstanceEvent.ABORT)
+    assert watch.take_replaced() == []
+    for each in (1, 2):
+        watch.remove(each)
+    assert watch.distributor_ids() == ["7_1", "7_2"]
+    assert 0 < watch.look_at < NEVER
 
 
 def test_a_cluster_that_knows_nothing_is_believed_after_several_answers_only() -> None:

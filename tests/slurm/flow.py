@@ -7,14 +7,23 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import lab
 
+from jobmon.core.states import TaskStatus
 from processes import Place, Script
 
 SMALL: Mapping[str, Any] = {"queue": "short", "cores": 1, "memory": "64M", "runtime": "5m"}
 """What tasks ask for that do not say."""
+QUICK: Mapping[str, Any] = {
+    "distributor__poll_interval": 1,
+    "distributor__steady_poll_interval": 2,
+    "heartbeat__task_instance_interval": 3,
+    "worker_node__report_wait_seconds": 2,
+    "worker_node__start_wait_seconds": 2,
+}
+"""Settings that have everybody notice soon that something is wrong."""
 LOGGED_COMMANDS = ("sbatch", "squeue", "sacct", "scancel", "scontrol")
 SHIM = """\
 #!/bin/sh
@@ -79,6 +88,33 @@ class SlurmPlace(Place):
         named = [{"template": f"{self.prefix}-step", **task} for task in tasks]
         return super().start_flow(named, workflow=workflow, **spec)
 
+    def gated(self, names: str, **more: Any) -> list[dict[str, Any]]:
+        """A task for each letter; all wait for the gate ``go``."""
+        return [self.task(name, gate="go", **more) for name in names]
+
+    def wait_running(self, names: str) -> None:
+        """Wait until the tasks with these letters run and the server knows it."""
+        self.wait_started(*names)
+        for name in names:
+            self.wait_task(name, TaskStatus.RUNNING)
+
+    def num_ends(self, names: str) -> list[int]:
+        """How often the commands of the tasks with these letters came to their end."""
+        paths = [self.work / f"ended.{name}" for name in names]
+        return [len(path.read_text().splitlines()) if path.exists() else 0 for path in paths]
+
+    def all_attempts(self, names: str) -> list[str]:
+        """Status letters of the attempts of each of the tasks with these letters."""
+        return [self.attempts(name) for name in names]
+
+    def of_attempts(self, name: str, column: str) -> list[Any]:
+        """A column of the attempts of a task, oldest first."""
+        rows = self.sql(
+            f"SELECT i.{column} FROM task_instance i JOIN task t ON t.id = i.task_id WHERE t.name = ? ORDER BY i.id",
+            name,
+        )
+        return [row[0] for row in rows]
+
     def task_id(self, name: str) -> int:
         """Id of a task."""
         return int(self.scalar("SELECT id FROM task WHERE name = ?", name))
@@ -134,16 +170,21 @@ class SlurmPlace(Place):
         super().close()
 
 
+P = TypeVar("P", bound=SlurmPlace)
+
+
 def new_slurm_place(root: Path, prefix: str, database: Path, **settings: object) -> Iterator[SlurmPlace]:
+    """A place that is checked and closed after the test; the body of a fixture. See :func:`checked`."""
+    yield from checked(SlurmPlace(root, prefix, **settings), database)
+
+
+def checked(place: P, database: Path) -> Iterator[P]:
     """A place that is checked and closed after the test; the body of a fixture.
 
     Args:
-        root: an empty directory.
-        prefix: what the names of its workflows and templates begin with.
+        place: the place.
         database: an empty database to begin with.
-        settings: configuration as environment variables, without the prefix.
     """
-    place = SlurmPlace(root, prefix, **settings)
     place.directory.mkdir(mode=0o700)
     shutil.copy(database, place.files.database)
     try:

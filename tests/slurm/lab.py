@@ -23,6 +23,7 @@ T = TypeVar("T")
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 LAB_DIRECTORY = Path(os.environ.get("SLURM_LAB_DIR", "/var/lib/slurm-lab"))
 LOGS = LAB_DIRECTORY / "log"
+SAVED_JOBS = LAB_DIRECTORY / "ctld" / "job_state"
 REST_SOCKET = LAB_DIRECTORY / "run" / "slurmrestd.sock"
 REST_ADDRESS = "http://127.0.0.1:6820"
 NODES = ("n1", "n2", "n3", "n4")
@@ -325,7 +326,9 @@ def account(name: str, *settings: str) -> Iterator[None]:
         wait_for(lambda: may_submit(f"--account={name}"), f"the controller knows the account {name}")
         yield
     finally:
-        run("sacctmgr", "-i", "delete", "user", "root", f"account={name}")
+        removal = ("sacctmgr", "-i", "delete", "user", "root", f"account={name}")
+        # for some seconds the accounting takes jobs for running that have ended
+        wait_for(lambda: succeeds(*removal), f"root leaves the account {name}")
         run("sacctmgr", "-i", "delete", "account", name)
 
 

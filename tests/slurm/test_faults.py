@@ -7,62 +7,31 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import lab
 import pytest
-from flow import SlurmPlace, new_slurm_place
 
+from flow import QUICK, SlurmPlace, new_slurm_place
 from processes import is_gone, wait_until
 
 pytestmark = [pytest.mark.e2e]
 
-QUICK = {
-    "distributor__poll_interval": 1,
-    "distributor__steady_poll_interval": 2,
-    "heartbeat__task_instance_interval": 3,
-    "worker_node__report_wait_seconds": 2,
-    "worker_node__start_wait_seconds": 2,
-}
-"""Settings that have everybody notice soon."""
-SLOW_SECONDS = 90.0
+NODE = "n4"
+SLOW_SECONDS = 100.0
 KILLS_ITS_WRAPPER = "{ [ -e once ] || { touch once; kill -9 $PPID; sleep 600; }; }"
 """What a command does that dies without a word the first time it runs."""
+
+ALONE = "{{ exec 9>lock.{0}; flock -n 9 || touch two.{0}; until [ -e gate.go ]; do sleep 0.05; done; }}"
+"""What a command does that waits for the gate and notices when another of its kind runs."""
 
 
 @pytest.fixture
 def place(tmp_path: Path, job_prefix: str, database_template: Path) -> Iterator[SlurmPlace]:
     """A server and scripts of this test alone, whose tasks run on Slurm."""
     yield from new_slurm_place(tmp_path / "place", job_prefix, database_template, **QUICK)
-
-
-def gated(place: SlurmPlace, names: str, **more: object) -> list[dict[str, object]]:
-    """A task for each letter; all wait for the gate ``go``."""
-    return [place.task(name, gate="go", **more) for name in names]
-
-
-def wait_running(place: SlurmPlace, names: str) -> None:
-    """Wait until tasks run and the server knows it."""
-    place.wait_started(*names)
-    for name in names:
-        place.wait_task(name, "R")
-
-
-def column(place: SlurmPlace, name: str, column: str) -> list[str]:
-    """A column of the attempts of a task, oldest first."""
-    rows = place.sql(
-        f"SELECT i.{column} FROM task_instance i JOIN task t ON t.id = i.task_id WHERE t.name = ? ORDER BY i.id",
-        name,
-    )
-    return [row[0] for row in rows]
-
-
-def num_ends(place: SlurmPlace, names: Sequence[str]) -> list[int]:
-    """How often the command of each task came to its end."""
-    paths = [place.work / f"ended.{name}" for name in names]
-    return [len(path.read_text().splitlines()) if path.exists() else 0 for path in paths]
 
 
 @contextmanager
@@ -78,101 +47,123 @@ def stopped(pid: int) -> Iterator[None]:
 # -- nodes ------------------------------------------------------------------------------------------------
 def test_a_node_is_declared_down(place: SlurmPlace) -> None:
     """Its tasks run again, and not there, for it is remembered as bad; it was no fault of theirs."""
-    script = place.start_flow(gated(place, "abc", max_attempts=1))
-    wait_running(place, "abc")
-    (node,) = set(column(place, "a", "nodename"))
+    script = place.start_flow(place.gated("abc", max_attempts=1))
+    place.wait_running("abc")
+    (node,) = set(place.of_attempts("a", "nodename"))
     lab.node_down(node)
     place.wait_started("a", times=2)
     place.open("go")
     assert script.result()["status"] == "D"
-    assert node not in column(place, "a", "nodename")[1:]
+    assert node not in place.of_attempts("a", "nodename")[1:]
     assert place.attempts("a") == "UD"
     assert f"The node {node} the job ran on failed" in place.errors("a")
     assert node in place.jobmon("cluster", "bad-nodes", "slurm")
-    assert num_ends(place, "abc") == [1, 1, 1]
+    assert place.num_ends("abc") == [1, 1, 1]
 
 
 @pytest.mark.slow
 def test_the_daemon_of_a_node_is_killed(place: SlurmPlace) -> None:
     """What runs there goes on until it hears from the server that it may not; the task runs elsewhere meanwhile."""
-    script = place.start_flow([*gated(place, "a"), place.task("b", upstream=["a"])])
-    wait_running(place, "a")
-    (node,) = column(place, "a", "nodename")
+    script = place.start_flow([*place.gated("a"), place.task("b", upstream=["a"])])
+    place.wait_running("a")
+    (node,) = place.of_attempts("a", "nodename")
     with lab.daemon_away(node, kill=True):
         wait_until(lambda: len(place.starts("a")) == 2, "the second start", SLOW_SECONDS)
         wait_until(lambda: is_gone(place.starts("a")[0]), "the end of the first")
         place.open("go")
         assert script.result()["status"] == "D"
     assert place.attempts("a") == "UD"
-    assert num_ends(place, "ab") == [1, 1]
+    assert place.num_ends("ab") == [1, 1]
 
 
 # -- other people -----------------------------------------------------------------------------------------
 def test_a_person_cancels_an_element(place: SlurmPlace) -> None:
     """It is said so, and the task runs again; the others of the array run on."""
-    script = place.start_flow(gated(place, "abc"))
-    wait_running(place, "abc")
-    lab.run("scancel", *column(place, "b", "distributor_id"))
+    script = place.start_flow(place.gated("abc"))
+    place.wait_running("abc")
+    lab.run("scancel", *place.of_attempts("b", "distributor_id"))
     place.wait_started("b", times=2)
     place.open("go")
     assert script.result()["status"] == "D"
     assert place.num_starts(*"abc") == [1, 2, 1]
     assert place.attempts("b") == "ED"
     assert "The job was cancelled by root (scancel)" in place.errors("b")
-    assert num_ends(place, "abc") == [1, 1, 1]
+    assert place.num_ends("abc") == [1, 1, 1]
 
 
 @pytest.mark.slow
 def test_a_person_cancels_an_array_of_which_most_waits(place: SlurmPlace) -> None:
     """Those that ran and those that never did."""
     limit = {f"{place.prefix}-step": 2}
-    script = place.start_flow(gated(place, "abcdef"), template_limits=limit)
+    script = place.start_flow(place.gated("abcdef"), template_limits=limit)
     wait_until(lambda: sum(map(bool, map(place.starts, "abcdef"))) == 2, "two that run")
     wait_until(lambda: place.scalar("SELECT count(*) FROM task WHERE status = 'R'") == 2, "two that run")
     array = place.jobs()[0].array_job_id
     lab.run("scancel", array)
     place.open("go")
     assert script.result(SLOW_SECONDS + 60)["status"] == "D"
-    assert num_ends(place, "abcdef") == [1] * 6
-    print([place.attempts(name) for name in "abcdef"], place.errors("f"))
+    assert place.num_ends("abcdef") == [1] * 6
+    print(place.all_attempts("abcdef"), place.errors("f"))
 
 
 @pytest.mark.slow
 def test_another_job_takes_precedence(place: SlurmPlace) -> None:
     """A job that was preempted runs again; it was no fault of its task."""
-    asked = {"qos": "spare", "cores": 16, "sbatch_arguments": ["--nodelist=n4"]}
-    script = place.start_flow(gated(place, "a", max_attempts=1), asked=asked)
-    wait_running(place, "a")
+    asked = {"qos": "spare", "cores": 16, "sbatch_arguments": [f"--nodelist={NODE}"]}
+    script = place.start_flow(place.gated("a", max_attempts=1), asked=asked)
+    place.wait_running("a")
     lab.submit(
-        "true", "--exclusive", "-w", "n4", "--qos=urgent", f"--job-name={place.prefix}", "-o", "/dev/null"
+        "true", "--exclusive", "-w", NODE, "--qos=urgent", f"--job-name={place.prefix}", "-o", "/dev/null"
     )
     wait_until(lambda: len(place.starts("a")) == 2, "the second start", SLOW_SECONDS)
     place.open("go")
     assert script.result()["status"] == "D"
     print(place.attempts("a"), place.errors("a"))
-    assert num_ends(place, "a") == [1]
+    assert place.num_ends("a") == [1]
+
+
+@pytest.mark.slow
+def test_a_person_has_a_job_started_anew(place: SlurmPlace) -> None:
+    """Where the cluster may do that, it is the same attempt that goes on; it was told of its end by signal before."""
+    place.jobmon("cluster", "sync", "slurm", "-p", "requeue=true")
+    tasks = [place.task(name, then=ALONE.format(name), max_attempts=1) for name in "ab"]
+    script = place.start_flow(tasks)
+    place.wait_running("ab")
+    lab.run("scontrol", "requeue", *place.of_attempts("a", "distributor_id"))
+    wait_until(lambda: len(place.starts("a")) == 2, "the second start", SLOW_SECONDS)
+    place.open("go")
+    assert script.result(SLOW_SECONDS)["status"] == "D"
+    print(place.all_attempts("ab"), place.errors("a"), place.explain("a"))
+    assert place.num_ends("ab") == [1, 1]
+    assert not list(place.work.glob("two.*"))
 
 
 # -- Slurm's daemons ----------------------------------------------------------------------------------------
 @pytest.mark.slow
 def test_the_controller_of_slurm_crashes(place: SlurmPlace) -> None:
-    """It forgets its last seconds: jobs that ran wait again, or are gone."""
-    script = place.start_flow([*gated(place, "abc"), place.task("d", upstream=["a"])])
-    wait_running(place, "abc")
+    """It forgets that jobs run, and may start them again: never beside the first, and it is no fault of theirs."""
+    tasks = [place.task(name, then=ALONE.format(name), max_attempts=1) for name in "abc"]
+    held = {"sbatch_arguments": ["--hold"]}
+    script = place.start_flow([*tasks, place.task("d", upstream=["a"], compute_resources=held)], asked=held)
+    array = place.wait_job().array_job_id
+    lab.wait_for(lambda: place.prefix.encode() in lab.SAVED_JOBS.read_bytes(), "the saved state of the job")
+    lab.run("scontrol", "release", array)
+    place.wait_running("abc")
     with lab.daemon_away("slurmctld", kill=True):
         pass
     place.open("go")
-    assert script.result(SLOW_SECONDS + 60)["status"] == "D"
-    print([place.attempts(name) for name in "abcd"], place.errors("a"), place.num_starts(*"abcd"))
-    assert num_ends(place, "abcd") == [1] * 4
+    assert script.result(SLOW_SECONDS)["status"] == "D"
+    print(place.all_attempts("abcd"), place.num_starts(*"abcd"), place.errors("a"), place.errors("b"))
+    assert place.num_ends("abcd") == [1] * 4
+    assert not list(place.work.glob("two.*"))
 
 
 @pytest.mark.slow
 def test_the_controller_of_slurm_does_not_answer(place: SlurmPlace) -> None:
     """All views say since when; nothing fails; what was submitted meanwhile without an answer is not submitted twice."""
     place.jobmon("cluster", "sync", "slurm", "-p", "command_timeout=4")
-    script = place.start_flow([*gated(place, "ab"), place.task("c", upstream=["a"])])
-    wait_running(place, "ab")
+    script = place.start_flow([*place.gated("ab"), place.task("c", upstream=["a"])])
+    place.wait_running("ab")
     pid = lab.pid_of("slurmctld")
     assert pid is not None
     with stopped(pid):
@@ -186,7 +177,7 @@ def test_the_controller_of_slurm_does_not_answer(place: SlurmPlace) -> None:
         assert "unreachable since" in place.explain("c")
     assert script.result(SLOW_SECONDS)["status"] == "D"
     assert place.num_starts(*"abc") == [1, 1, 1]
-    assert [place.attempts(name) for name in "abc"] == ["D", "D", "D"]
+    assert place.all_attempts("abc") == ["D", "D", "D"]
     assert "unreachable" not in place.jobmon("workflow", "status", 1)
 
 
@@ -213,7 +204,6 @@ def test_memory_runs_out_and_takes_the_wrapper_along(place: SlurmPlace) -> None:
     """Nobody but Slurm can tell; the next attempt asks for more."""
     eats = "python3 -c 'x = bytearray(90 << 20); x[::4096] = bytes([1]) * len(x[::4096])'"
     result = place.run_flow([place.task("a", then=f"{{ {eats} || kill -9 $PPID; }}")])
-    print(place.errors("a"), place.asked("a"))
     assert result["status"] == "D"
     assert place.attempts("a") == "ZD"
     assert "needed more memory than it had asked for" in place.errors("a")
@@ -224,30 +214,29 @@ def test_memory_runs_out_and_takes_the_wrapper_along(place: SlurmPlace) -> None:
 # -- the server -----------------------------------------------------------------------------------------------
 def test_the_server_is_killed(place: SlurmPlace) -> None:
     """Another one is started, at another address, and the nodes find it."""
-    script = place.start_flow([*gated(place, "ab"), place.task("c", upstream=["a"])])
-    wait_running(place, "ab")
+    script = place.start_flow([*place.gated("ab"), place.task("c", upstream=["a"])])
+    place.wait_running("ab")
     before = place.server()
     place.kill_server()
     place.open("go")
     assert script.result()["status"] == "D"
     assert place.server().pid != before.pid
     assert place.num_starts(*"abc") == [1, 1, 1]
-    assert [place.attempts(name) for name in "abc"] == ["D", "D", "D"]
+    assert place.all_attempts("abc") == ["D", "D", "D"]
 
 
 def test_the_server_is_away_when_tasks_end(place: SlurmPlace) -> None:
     """They leave their word in the shared directory, and it is found there."""
     place.configure(http__request_timeout=2)
-    script = place.start_flow([*gated(place, "ab"), place.task("c", upstream=["a"])])
-    wait_running(place, "ab")
-    spool = place.shared.glob("workflow_1*/spool*/**/*.json")
+    script = place.start_flow([*place.gated("ab"), place.task("c", upstream=["a"])])
+    place.wait_running("ab")
     with stopped(place.server().pid):
         place.open("go")
         lab.wait_for(lambda: not place.jobs(), "the end of the jobs")
-        print(*place.shared.rglob("*"), sep="\n")
+        assert len(list(place.shared.rglob("spool/**/*.json"))) == 2
     assert script.result()["status"] == "D"
     assert place.num_starts(*"abc") == [1, 1, 1]
-    assert [place.attempts(name) for name in "abc"] == ["D", "D", "D"]
+    assert place.all_attempts("abc") == ["D", "D", "D"]
 
 
 def test_no_node_reaches_the_server(place: SlurmPlace) -> None:
@@ -259,9 +248,9 @@ def test_no_node_reaches_the_server(place: SlurmPlace) -> None:
         place.task("c", upstream=["b"]),
     ]
     assert place.run_flow(tasks)["status"] == "D"
-    assert [place.attempts(name) for name in "abc"] == ["D", "ED", "D"]
+    assert place.all_attempts("abc") == ["D", "ED", "D"]
     assert "no luck" in place.errors("b")
-    assert column(place, "a", "nodename") != [None]
+    assert place.of_attempts("a", "nodename") != [None]
     assert not list(place.shared.rglob("spool/**/*.json"))
 
 
@@ -276,8 +265,8 @@ def test_tokens_for_the_rest_interface_expire(place: SlurmPlace) -> None:
     }
     words = [word for name, text in parameters.items() for word in ("-p", f"{name}={text}")]
     place.jobmon("cluster", "sync", "slurm", "--type", "slurm", *words)
-    script = place.start_flow([*gated(place, "ab"), *(place.task(name, upstream=["a"]) for name in "cd")])
-    wait_running(place, "ab")
+    script = place.start_flow([*place.gated("ab"), *(place.task(name, upstream=["a"]) for name in "cd")])
+    place.wait_running("ab")
     asked = place.num_commands("scontrol")
     wait_until(lambda: place.num_commands("scontrol") >= asked + 3, "three more tokens", SLOW_SECONDS)
     place.open("go")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import lab
 import pytest
-from flow import SMALL, SlurmPlace, new_slurm_place
 
+from flow import SMALL, SlurmPlace, new_slurm_place
 from processes import Script
 
 pytestmark = [pytest.mark.e2e]

@@ -13,6 +13,7 @@ from typing import Any
 
 import lab
 import pytest
+
 from flow import SMALL, SlurmPlace, new_slurm_place
 
 pytestmark = [pytest.mark.e2e]

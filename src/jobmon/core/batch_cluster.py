@@ -62,6 +62,7 @@ class JobLook:
         can_never_start: it waits for what will not come.
         nodename: where it runs.
         restarts: how often the cluster has started it anew.
+        name: of the job, where the cluster tells it; another than expected means that the id is now somebody else's.
     """
 
     is_running: bool
@@ -69,6 +70,7 @@ class JobLook:
     can_never_start: bool = False
     nodename: str = ""
     restarts: int = 0
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,7 @@ class RemoteEnd:
         maxrss: peak resident memory in bytes, where it was measured.
         cpu: CPU seconds.
         blames_node: the node is at fault and had better be avoided for a while.
+        name: of the job, as for :class:`JobLook`.
     """
 
     event: TaskInstanceEvent
@@ -96,6 +99,7 @@ class RemoteEnd:
     maxrss: int | None = None
     cpu: float | None = None
     blames_node: bool = False
+    name: str = ""
 
 
 @dataclass(frozen=True)

@@ -137,6 +137,15 @@ class ClusterAttempts(Protocol):
         """Take note of how many attempts may run at once."""
         ...
 
+    def drain(self) -> None:
+        """Have nothing more start; what runs goes on."""
+        ...
+
+    @property
+    def num_drained(self) -> int:
+        """Attempts that surely do not start any more after :meth:`drain`."""
+        ...
+
     def take_news(self) -> News | None:
         """What there is to tell of the cluster, once; ``None``: nothing has changed."""
         ...

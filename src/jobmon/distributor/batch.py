@@ -129,7 +129,7 @@ class BatchAttempts:
         self._retry_at = self._retry_pause = self._orders_at = 0.0
         self._spooled_at = self._submitted_at = 0.0
         self._opens_at = NEVER
-        self._is_closing = self._is_leaving = False
+        self._is_closing = self._is_leaving = self._is_draining = False
         self._thread: threading.Thread | None = None
 
     # -- for the controller's loop ------------------------------------------------------------------------
@@ -278,11 +278,29 @@ class BatchAttempts:
         """Change how many of the submitted attempts may run at once, where that has to change."""
         limits = (workflow_limit, dict(array_limits))
         with self._changed:
-            if limits == self._limits:
+            if limits == self._limits or self._is_draining:
                 return
             self._limits = limits
             self._share_anew()
             self._changed.notify_all()
+
+    def drain(self) -> None:
+        """Hold back what waits on the cluster; what was not submitted yet never is."""
+        with self._changed:
+            if self._is_draining:
+                return
+            self._is_draining, self._limits = True, (0, {})
+            self._share_anew()
+            self._watch.order_end(
+                [a.task_instance_id for a in self._watch.attempts.values() if not a.distributor_id]
+            )
+            self._changed.notify_all()
+
+    @property
+    def num_drained(self) -> int:
+        """Attempts that the cluster was told to hold back and that it has not started since."""
+        with self._changed:
+            return 0 if self._throttles or not self._is_draining else self._watch.num_waiting
 
     def take_news(self) -> News | None:
         """The condition of the cluster and reasons to wait, where they have changed."""
@@ -660,6 +678,8 @@ class BatchAttempts:
         with self._changed:
             asked, now = self._watch.distributor_ids(), time.monotonic()
             is_due = self._watch.look_at <= now
+            forgotten = self._watch.take_replaced()
+        self._tell(forgotten)
         if is_due and asked:
             looks = self.plugin.look(asked)
             with self._changed:
@@ -667,6 +687,8 @@ class BatchAttempts:
                 self._reasons += [QueueReason(ids, reason) for reason, ids in told.reasons.items()]
                 self._has_news = self._has_news or bool(told.reasons)
             self._rouse()
+            if self._is_draining:
+                self._report([])  # what waits may be all there is
             self._fail_impossible(told.impossible)
         self._ask_ends()
 
@@ -721,6 +743,8 @@ class BatchAttempts:
             for name, limit in wanted.items():
                 if self._throttles.get(name) == limit:
                     del self._throttles[name]
+            if self._is_draining:
+                self._watch.forget_waiting()
 
 
 def _launched(task_instance_id: int, distributor_id: str) -> InstanceEvent:

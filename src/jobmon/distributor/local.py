@@ -161,6 +161,14 @@ class LocalAttempts:
     def note_limits(self, workflow_limit: int, array_limits: Mapping[int, int]) -> None:
         """What runs, runs."""
 
+    def drain(self) -> None:
+        """What was handed over is about to run."""
+
+    @property
+    def num_drained(self) -> int:
+        """None: all of them run."""
+        return 0
+
     def take_news(self) -> News | None:
         """A cluster on this machine has none."""
         return None

@@ -47,6 +47,7 @@ class Watched:
         is_ordered: it was ordered to end.
         is_cancelled: the cluster was told so.
         restarts: how often the cluster started it anew.
+        is_waiting: the latest look listed it, and it had not been started.
     """
 
     task_instance_id: int
@@ -59,6 +60,7 @@ class Watched:
     is_ordered: bool = False
     is_cancelled: bool = False
     restarts: int = 0
+    is_waiting: bool = False
 
 
 class Looked(NamedTuple):
@@ -85,6 +87,7 @@ class Watch:
         self.poll_seconds, self.steady_seconds = poll_seconds, max(poll_seconds, steady_seconds)
         self.attempts: dict[int, Watched] = {}
         self._by_distributor_id: dict[str, Watched] = {}
+        self._replaced: list[Watched] = []
         self._pause = FIRST_LOOK_SECONDS
         self._looked_at = NEVER  # the first submission sets it
 
@@ -107,6 +110,9 @@ class Watch:
         attempt.distributor_id = distributor_id
         if attempt.status is TaskInstanceStatus.INSTANTIATED:
             attempt.status = TaskInstanceStatus.LAUNCHED
+        former = self._by_distributor_id.get(distributor_id)
+        if former is not None and former is not attempt:
+            self._replaced.append(former)
         self._by_distributor_id[distributor_id] = attempt
         if self._looked_at == NEVER:
             self._looked_at, self._pause = now, FIRST_LOOK_SECONDS
@@ -128,11 +134,20 @@ class Watch:
     def remove(self, task_instance_id: int) -> Watched | None:
         """Watch an attempt no longer."""
         attempt = self.attempts.pop(task_instance_id, None)
-        if attempt is not None and attempt.distributor_id:
-            self._by_distributor_id.pop(attempt.distributor_id, None)
+        if attempt is not None and self._by_distributor_id.get(attempt.distributor_id) is attempt:
+            del self._by_distributor_id[attempt.distributor_id]
         if not self._by_distributor_id:
             self._looked_at = NEVER
         return attempt
+
+    def take_replaced(self) -> list[InstanceEvent]:
+        """The ends of attempts whose id the cluster has given to a later one: it does not know of them any more."""
+        replaced, self._replaced = self._replaced, []
+        return [
+            ordered_end(attempt.task_instance_id) if attempt.is_ordered else _forgotten(attempt)
+            for attempt in replaced
+            if attempt.task_instance_id in self.attempts
+        ]
 
     def order_end(self, task_instance_ids: Iterable[int]) -> None:
         """Attempts have to end."""
@@ -150,6 +165,17 @@ class Watch:
             attempt.is_cancelled = True
         self.expect_news()
 
+    def forget_waiting(self) -> None:
+        """Only what is looked at from now on counts as waiting; look soon."""
+        for attempt in self.attempts.values():
+            attempt.is_waiting = False
+        self.expect_news()
+
+    @property
+    def num_waiting(self) -> int:
+        """Attempts that the cluster has and has not started, by the latest look."""
+        return sum(a.is_waiting and a.status not in _STARTED for a in self.attempts.values())
+
     # -- when to look -----------------------------------------------------------------------------------
     def expect_news(self) -> None:
         """Look soon."""
@@ -158,6 +184,8 @@ class Watch:
     @property
     def look_at(self) -> float:
         """When the next look is due (monotonic)."""
+        if self._replaced:
+            return 0.0
         return self._looked_at + self._pause if self._by_distributor_id else NEVER
 
     def note_unreachable(self, now: float) -> None:
@@ -192,7 +220,7 @@ class Watch:
                     attempt.silent_since = now
                 continue
             attempt.silent_since, attempt.num_untold = None, 0
-            attempt.restarts = look.restarts
+            attempt.restarts, attempt.is_waiting = look.restarts, not look.is_running
             if look.reason != attempt.reason:
                 attempt.reason = look.reason
                 reasons.setdefault(look.reason, []).append(attempt.task_instance_id)
@@ -308,6 +336,19 @@ def ordered_end(task_instance_id: int) -> InstanceEvent:
         TaskInstanceEvent.ABORT,
         cause=Cause.ORDERED,
         description="The attempt was ended by order: its job was cancelled.",
+    )
+
+
+def _forgotten(attempt: Watched) -> InstanceEvent:
+    return InstanceEvent(
+        attempt.task_instance_id,
+        TaskInstanceEvent.LOSE,
+        cause=Cause.INFRASTRUCTURE,
+        distributor_id=attempt.distributor_id,
+        description=(
+            f"The cluster lost job {attempt.distributor_id} and gave its id to another job, as it may do after a crash of its "
+            "controller."
+        ),
     )
 
 

@@ -14,11 +14,15 @@ from jobmon.swarm.channel import Channel
 from jobmon.swarm.gateway import Gateway
 from jobmon.swarm.outcome import Progress, RunOptions
 from jobmon.swarm.situation import Situation
-from jobmon.swarm.state import SwarmState
+from jobmon.swarm.state import Counts, SwarmState
 
 FEED_SECONDS = 20.0
 FEED_PAUSE_SECONDS = 1.0
-FEED_GATHER_SECONDS = 0.05
+FEED_GATHER_SECONDS, LONGEST_GATHER_SECONDS = 0.05, 0.5
+GATHER_SECONDS_PER_ATTEMPT = 0.0001
+"""The more attempts live, the more often there is news, and the less depends on that of one."""
+GATHER_SECONDS_PER_LAST_ATTEMPT = 0.0005
+"""The same when no task waits any more."""
 PROGRESS_SECONDS = 0.2
 HOST_SECONDS = 1.0
 
@@ -102,7 +106,7 @@ class Beside:
         asked_at = 0.0
         while True:
             # one answer may tell of many: a burst of news is not asked for one by one
-            await asyncio.sleep(max(0.0, asked_at + FEED_GATHER_SECONDS - time.monotonic()))
+            await asyncio.sleep(max(0.0, asked_at + gather_seconds(self._state.counts) - time.monotonic()))
             asked_at = time.monotonic()
             cursor, status = situation.cursor, situation.status
             try:
@@ -153,3 +157,9 @@ class Beside:
                 " ".join(condition.text for condition in self._situation.conditions.values()),
             )
         )
+
+
+def gather_seconds(counts: Counts) -> float:
+    """How long news gathers before it is asked for once more: short where few attempts live, as at the end of a run."""
+    each = GATHER_SECONDS_PER_ATTEMPT if counts.pending else GATHER_SECONDS_PER_LAST_ATTEMPT
+    return min(LONGEST_GATHER_SECONDS, FEED_GATHER_SECONDS + each * counts.active)

@@ -207,7 +207,9 @@ class Turns:
         if self._options.fail_fast and self._state.num_failed:
             return True
         if self._situation.is_draining:
-            return self._state.active_total == 0
+            for cluster in self._clusters.values():
+                cluster.drain()
+            return self._state.active_total <= sum(x.num_drained for x in self._clusters.values())
         return self._state.is_stuck
 
     def _is_due(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -147,6 +148,22 @@ def test_a_refusal(cluster: BatchCluster, slurm: FakeSlurm) -> None:
     slurm.refuse(f"sbatch: error: Batch job submission failed: {text}")
     with pytest.raises(SubmissionError, match=text):
         cluster.run("true")
+
+
+def test_nodes_to_avoid_that_are_gone(cluster: BatchCluster, slurm: FakeSlurm) -> None:
+    """Slurm refuses a job that names a node it does not know: the others are avoided all the same."""
+    for number in range(2):
+        job = replace(cluster.job("true"), excluded_nodes=("gone", "n1"))
+        ids = cluster.submit(job)
+        assert slurm.job(ids[0]).submission.excluded == ("n1",)
+        assert slurm.calls.count["sbatch"] == 2 + number, "the second time it is known"
+
+
+def test_a_node_that_is_asked_for_is_gone(cluster: BatchCluster) -> None:
+    """That is for the user to mend, also where others are to be avoided."""
+    job = replace(cluster.job("true", sbatch_arguments=["--exclude=nowhere"]), excluded_nodes=("n1",))
+    with pytest.raises(SubmissionError, match="Invalid node name"):
+        cluster.submit(job)
 
 
 # -- what accounting tells -----------------------------------------------------------------------------

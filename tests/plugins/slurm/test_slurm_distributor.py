@@ -89,7 +89,7 @@ def test_a_look(cluster: Cluster, slurm: SlurmDistributor) -> None:
         ListedJob("7", (2,), "batch", "COMPLETING", "", "n1"),
     ]
     looks = slurm.look(["7_1", "7_2", "7_4", "8_1"])
-    assert looks["7_1"] == JobLook(True, nodename="n2", restarts=1)
+    assert looks["7_1"] == JobLook(True, nodename="n2", restarts=1, name="batch")
     assert looks["7_2"].is_running
     assert looks["7_4"].can_never_start
     assert set(looks) == {"7_1", "7_2", "7_4"}

@@ -5,7 +5,13 @@ from __future__ import annotations
 import pytest
 from recordings import RECORDED, recorded
 
-from jobmon.core.exceptions import BatchTooLarge, ClusterBusy, ClusterError, ClusterUnreachable, SubmissionError
+from jobmon.core.exceptions import (
+    BatchTooLarge,
+    ClusterBusy,
+    ClusterError,
+    ClusterUnreachable,
+    SubmissionError,
+)
 from jobmon.plugins.slurm.errors import Occupancy, refusal, tidy
 
 POLICY = (

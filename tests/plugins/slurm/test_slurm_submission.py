@@ -172,7 +172,7 @@ def test_a_backslash_in_the_log_directory() -> None:
 def test_every_resource_has_its_place() -> None:
     """Each is a setting, or is dealt with by the script, or is none of Slurm's business."""
     in_script = {"environment", "modules", "venv", "conda"}
-    of_others = {"stdout", "stderr", "container", "container_arguments"}
+    of_others = {"stdout", "stderr", "container", "container_program", "container_arguments"}
     renamed = {"queue", "memory", "runtime", "project", "gpus", "sbatch_arguments"}
     assert set(RESOURCES) <= set(SETTINGS) | in_script | of_others | renamed
 

@@ -96,6 +96,8 @@ def test_who_cancelled_it() -> None:
     )
     waiting = end("CANCELLED", nodes="", wallclock=0.0).description
     assert waiting.endswith("by a person or the operators of the cluster (scancel) before it started.")
+    at_once = end("CANCELLED", cancelled_by="ann", wallclock=0.0).description
+    assert at_once == "The job was cancelled by ann (scancel) on n1."
 
 
 def test_killed_without_control_groups() -> None:

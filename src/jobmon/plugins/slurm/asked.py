@@ -121,6 +121,7 @@ RESOURCES: Mapping[str, Callable[[Any], Any]] = {
     "venv": _text,
     "conda": _text,
     "container": _text,
+    "container_program": _text,
     "container_arguments": _words,
     "sbatch_arguments": _sbatch_arguments,
 }

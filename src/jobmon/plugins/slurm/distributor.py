@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from jobmon.plugins.slurm.connection import (
 )
 from jobmon.plugins.slurm.diagnosis import diagnose
 from jobmon.plugins.slurm.ends import Ends, arrays_of, asked_of_accounting, id_of
+from jobmon.plugins.slurm.errors import names_unknown_node
 from jobmon.plugins.slurm.limits import Capacity
 from jobmon.plugins.slurm.listing import WAITING_STATES
 from jobmon.plugins.slurm.reasons import HELD, explain
@@ -41,7 +43,7 @@ from jobmon.plugins.slurm.submission import (
 from jobmon.plugins.slurm.verdicts import usage_of
 
 SETTLING_SECONDS = 15.0
-"""A submission with an unknown outcome may still arrive after this long; before, its absence means nothing."""
+"""A submission with an unknown outcome may still arrive when Slurm answers again; for so long its absence means nothing."""
 NODES_NAMED = 3
 AWAY_STATES = ("DOWN", "FUTURE", "NOT_RESPONDING", "POWERED", "*")
 """Parts of the state of a node that cannot be reached."""
@@ -72,7 +74,8 @@ class SlurmDistributor(ClusterDistributor):
         self._ends = Ends(self._connection, self._capacity)
         self._held: set[str] = set()
         self._submitted: set[str] = set()
-        self._doubtful_since: dict[str, float] = {}
+        self._doubtful: dict[str, float | None] = {}  # since when Slurm says that it does not know them
+        self._unknown_nodes: set[str] = set()  # were to be avoided, and are not there any more
 
     @property
     def connection(self) -> SlurmConnection:
@@ -100,20 +103,32 @@ class SlurmDistributor(ClusterDistributor):
 
     def submit_batch(self, job: BatchJob) -> dict[int, str]:
         """Submit a batch as one job array; the id of each step is ``<array>_<step + 1>``."""
-        return self._submit(submission_of(job, requeue=self._follows_restarts))
+        known = tuple(node for node in job.excluded_nodes if node not in self._unknown_nodes)
+        try:
+            return self._submit_excluding(job, known)
+        except SubmissionError as error:
+            if not known or not names_unknown_node(str(error)):
+                raise
+        # A node that is to be avoided may have left the cluster; Slurm refuses the job for that.
+        there = {node.get("NodeName", "") for node in self._connection.nodes()}
+        self._unknown_nodes.update(set(known) - there)
+        return self._submit_excluding(job, tuple(node for node in known if node in there))
+
+    def _submit_excluding(self, job: BatchJob, nodes: tuple[str, ...]) -> dict[int, str]:
+        return self._submit(submission_of(replace(job, excluded_nodes=nodes), requeue=self._follows_restarts))
 
     def _submit(self, submission: Submission) -> dict[int, str]:
         _make_log_directories(submission)
         try:
             job_id = self._connection.submit(submission)
         except ClusterUnreachable:
-            self._doubtful_since[submission.name] = time.monotonic()
+            self._doubtful[submission.name] = None
             raise
         except ClusterBusy:
             self._capacity.forget_count()
             raise
         self._capacity.submitted(submission.num_steps)
-        self._doubtful_since.pop(submission.name, None)
+        self._doubtful.pop(submission.name, None)
         self._submitted.add(job_id)
         return _steps(job_id, submission.num_steps)
 
@@ -121,10 +136,13 @@ class SlurmDistributor(ClusterDistributor):
         """The id of each step of a batch that was perhaps submitted; empty when it surely was not."""
         job_id = self._connection.find(name)
         if job_id is not None:
-            self._doubtful_since.pop(name, None)
+            self._doubtful.pop(name, None)
             return _steps(job_id, num_steps)
-        doubtful_seconds = time.monotonic() - self._doubtful_since.get(name, -SETTLING_SECONDS)
-        if doubtful_seconds < SETTLING_SECONDS:
+        if name not in self._doubtful:
+            return {}
+        now = time.monotonic()
+        since = self._doubtful[name] = self._doubtful[name] or now
+        if now - since < SETTLING_SECONDS:
             raise ClusterUnreachable(
                 f"Slurm does not know {name}, whose submission had no answer; it may still arrive, and is looked for again."
             )
@@ -149,7 +167,8 @@ class SlurmDistributor(ClusterDistributor):
         is_running = row.state not in WAITING_STATES
         is_ours = row.reason in HELD and row.job_id in self._held
         reason, can_never_start = ("", False) if is_running or is_ours else explain(row.reason)
-        return JobLook(is_running, reason, can_never_start, row.nodes if is_running else "", row.restarts)
+        nodes = row.nodes if is_running else ""
+        return JobLook(is_running, reason, can_never_start, nodes, row.restarts, row.name)
 
     def ends(self, distributor_ids: Sequence[str]) -> dict[str, RemoteEnd]:
         """How jobs ended that are not listed any more; see :mod:`jobmon.plugins.slurm.ends`."""

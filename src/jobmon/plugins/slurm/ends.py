@@ -48,7 +48,7 @@ class _Known:
             if (each := id_of(job)) in wanted:
                 self.jobs[each] = job
                 if (end := end_of(job)) is not None:
-                    self.ends[each] = end
+                    self.ends[each] = replace(end, name=job.name)
 
     def add_recent(self, jobs: Iterable[RecentJob], wanted: frozenset[str]) -> None:
         """The controller's word counts, with the figures that only the accounting has."""
@@ -58,7 +58,7 @@ class _Known:
                 self.jobs.setdefault(each, job)
                 end = end_of(job, _end_of_log(job.log) if needs_log(job) else "")
                 if end is not None:
-                    self.ends[each] = _with_figures(end, self.ends.get(each))
+                    self.ends[each] = _with_figures(replace(end, name=job.name), self.ends.get(each))
 
 
 class Ends:

@@ -62,6 +62,11 @@ def is_away(text: str) -> bool:
     return bool(_AWAY.search(text))
 
 
+def names_unknown_node(text: str) -> bool:
+    """Whether Slurm refuses a job because a node it names does not exist."""
+    return "invalid node name" in text.lower()
+
+
 @dataclass(frozen=True)
 class Occupancy:
     """How much of the limits on submitted jobs is used, as far as it is known.
@@ -100,6 +105,11 @@ def refusal(text: str, num_steps: int, occupancy: Occupancy | None = None) -> Cl
     """
     said = tidy(text)
     most = occupancy.most if occupancy else None
+    if most == 0 and is_ambiguous(said):
+        return SubmissionError(
+            f"Slurm refused the job: {said} No jobs at all may be submitted with its account and quality of service; "
+            "choose others (project, qos), or ask the operators of the cluster."
+        )
     if most and num_steps > most and is_ambiguous(said):
         return BatchTooLarge(
             f"Slurm refused the job: {said} It has {num_steps} elements, and no more than {most} of your jobs may "

@@ -195,7 +195,7 @@ def _preempted(job: EndedJob, log: str) -> RemoteEnd:
 
 def _cancelled(job: EndedJob, log: str) -> RemoteEnd:
     who = f"by {job.cancelled_by}" if job.cancelled_by else "by a person or the operators of the cluster"
-    when = _where(job) if job.wallclock else " before it started"
+    when = _where(job) if job.wallclock or job.nodes else " before it started"
     return _end(job, _E.FAIL, Cause.CANCELLED, f"The job was cancelled {who} (scancel){when}.")
 
 

@@ -26,11 +26,10 @@ from jobmon.server.web.store.outside import workflow_finish_if_done
 
 WORKER = "worker"
 MAX_EVENTS = 2000
-CROWD = 32
+CROWD = 50
 """Events that are committed at once, however short ago the last commit was."""
 SPACING_SECONDS = 0.025
 """Between two commits of fewer: a commit costs as much as some ten events, and a wrapper that waits uses no CPU time."""
-LOOK_SECONDS = 0.004
 
 
 class GroupCommit:
@@ -54,7 +53,8 @@ class GroupCommit:
         self._bad_node_seconds = bad_node_seconds
         self._waiting: list[tuple[InstanceEvent, asyncio.Future[WorkerResponse]]] = []
         self._committing: asyncio.Task[None] | None = None
-        self._committed_at = float("-inf")  # when the last commit began (monotonic)
+        self._crowded: asyncio.Future[None] | None = None  # waited for by a commit that is put off
+        self._last_two = (float("-inf"), float("-inf"))  # when the last two commits began (monotonic)
 
     async def submit(self, event: InstanceEvent) -> WorkerResponse:
         """Store one event; returns after the commit.
@@ -67,6 +67,8 @@ class GroupCommit:
         self._waiting.append((event, future))
         if self._committing is None:
             self._committing = asyncio.create_task(self._commit_all())
+        elif self._crowded is not None and len(self._waiting) == CROWD:
+            self._crowded.set_result(None)
         return await future
 
     async def _commit_all(self) -> None:
@@ -75,7 +77,7 @@ class GroupCommit:
             while self._waiting:
                 await self._gather()
                 group, self._waiting = self._waiting[:MAX_EVENTS], self._waiting[MAX_EVENTS:]
-                self._committed_at = time.monotonic()
+                self._last_two = (self._last_two[1], time.monotonic())
                 try:
                     applied = await to_thread.run_sync(self._store, [event for event, _ in group])
                 except Exception as error:  # noqa: BLE001 - every waiter gets the error as its answer
@@ -88,13 +90,18 @@ class GroupCommit:
                     if not future.done():
                         _answer(event, future, applied, id(event) in illegal)
         finally:
-            self._committing = None
+            self._committing = self._crowded = None
 
     async def _gather(self) -> None:
-        """Wait for others as long as the last commit was a moment ago; the first event after a pause waits for none."""
-        due = self._committed_at + SPACING_SECONDS
-        while len(self._waiting) < CROWD and (remaining := due - time.monotonic()) > 0:
-            await asyncio.sleep(min(remaining, LOOK_SECONDS))
+        """Wait for others when two commits were a moment ago: the first two events after a pause wait for none."""
+        first, second = self._last_two
+        now = time.monotonic()
+        remaining = second + SPACING_SECONDS - now if now < first + 2 * SPACING_SECONDS else 0.0
+        if remaining <= 0 or len(self._waiting) >= CROWD:
+            return
+        self._crowded = asyncio.get_running_loop().create_future()
+        await asyncio.wait([self._crowded], timeout=remaining)
+        self._crowded = None
 
     def _store(self, events: list[InstanceEvent]) -> Applied:
         def work(connection: Connection) -> Applied:

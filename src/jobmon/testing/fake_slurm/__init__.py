@@ -270,6 +270,10 @@ class FakeSlurm:
         """A node is down; ``leave_processes``: what ran on it runs on, though the controller says it failed."""
         self.cluster.fail_node(name, leave_processes)
 
+    def remove_node(self, name: str) -> None:
+        """A node on which nothing runs leaves the cluster: commands that name it are refused."""
+        self.cluster.remove_node(name)
+
     def node_resume(self, name: str) -> None:
         """A node is back."""
         with self.cluster.lock:

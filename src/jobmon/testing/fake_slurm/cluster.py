@@ -11,7 +11,7 @@ import time
 import uuid
 from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from jobmon.testing.fake_slurm.model import Job, Node, Partition, Record, State, Submission
@@ -186,6 +186,14 @@ class Cluster:
                 self._finish(job, State.NODE_FAIL, 0, 0, now)
                 if job.submission.requeue:
                     self._put_back(job, now)
+
+    def remove_node(self, name: str) -> None:
+        """A node leaves the cluster and its partitions."""
+        with self.lock:
+            del self.nodes[name]
+            for partition in list(self.partitions.values()):
+                nodes = tuple(node for node in partition.nodes if node != name)
+                self.partitions[partition.name] = replace(partition, nodes=nodes)
 
     def restart(self, lose_seconds: float) -> None:
         """The controller dies and returns without its last seconds.

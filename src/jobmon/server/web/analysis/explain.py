@@ -137,7 +137,7 @@ def _submitted(facts: TaskFacts, now: datetime) -> Reason:
         return Reason(Why.HANDED_OVER, sentence, numbers)
     current = facts.current
     job = f" as job {current.distributor_id}" if current is not None and current.distributor_id else ""
-    why = facts.queue_reason or "the cluster has told no reason yet"
+    why = facts.queue_reason.rstrip(".") or "the cluster has told no reason yet"
     sentence = f"It waits in queue {facts.queue} of cluster {facts.cluster}{job} for {describe_duration(waited)} now; {why}."
     return Reason(Why.IN_QUEUE, sentence, numbers)
 
