@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -29,6 +30,7 @@ from jobmon.plugins.slurm.verdicts import LAUNCH_SIGNAL, end_of
 
 GIB = 2**30
 LOGS = "/logs"
+OPTION = re.compile(r"--\w+")
 
 
 def row(*cells: object) -> str:
@@ -77,15 +79,15 @@ MEANINGS: Mapping[str, tuple[str, Any]] = {
 }
 """What each resource means, and a value to show; the same names as those of the plugin, in its order."""
 DECIDED_BY_WRAPPER = {
-    "stdout": "",
-    "stderr": "",
+    "stdout": "nothing; the wrapper writes there",
+    "stderr": "the same",
     "environment": "`--export=NIL`",
     "modules": "`module load` in the script",
     "venv": "`. …/bin/activate` in the script",
     "conda": "`conda activate` in the script",
     "container": "`apptainer exec IMAGE` before the command",
-    "container_program": "",
-    "container_arguments": "",
+    "container_program": "the program in place of `apptainer`",
+    "container_arguments": "its words behind `exec`",
 }
 """Resources that are no option of sbatch, and what becomes of them."""
 
@@ -199,7 +201,8 @@ def _end_row(words: str, job: AccountedJob, log: str) -> tuple[str, ...]:
     assert end is not None
     state = target(TASK_INSTANCE, TaskInstanceStatus.RUNNING, end.event)
     assert isinstance(state, TaskInstanceStatus)
-    return words, end.description, f"`{end.cause}`" if end.cause else "", f"`{state.name}`"
+    said = OPTION.sub(r"`\g<0>`", end.description)
+    return words, said, f"`{end.cause}`" if end.cause else "", f"`{state.name}`"
 
 
 # -- why jobs wait ----------------------------------------------------------------------------------------

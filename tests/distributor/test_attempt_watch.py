@@ -121,7 +121,9 @@ def test_a_failure_that_is_not_the_commands() -> None:
         (TaskInstanceStatus.RUNNING, code, TaskInstanceEvent.LOSE),
         (TaskInstanceStatus.RUNNING, replace(code, wallclock=7.0), TaskInstanceEvent.FAIL),
         (TaskInstanceStatus.RUNNING, replace(code, exit_code=-9), TaskInstanceEvent.FAIL),
-        (TaskInstanceStatus.RUNNING, replace(code, cause=Cause.CANCELLED), TaskInstanceEvent.FAIL),
+        (TaskInstanceStatus.RUNNING, replace(code, cause=Cause.CANCELLED), TaskInstanceEvent.LOSE),
+        (TaskInstanceStatus.RUNNING, replace(code, cause=Cause.LAUNCH), TaskInstanceEvent.FAIL),
+        (TaskInstanceStatus.TRIAGING, replace(code, cause=Cause.CANCELLED), TaskInstanceEvent.FAIL),
         (TaskInstanceStatus.LAUNCHED, code, TaskInstanceEvent.FAIL),
     ):
         watch = watch_of(1)

@@ -224,20 +224,23 @@ def test_an_adopted_job_is_looked_after(cluster: MemoryCluster, tmp_path: Path) 
 def test_an_adopted_batch_is_freed_of_the_throttle_it_may_have(
     cluster: MemoryCluster, tmp_path: Path
 ) -> None:
-    """Nobody knows what an earlier controller allowed: where several of it live, the cluster is told anew."""
+    """Nobody knows what an earlier controller allowed: where some of it wait, the cluster is told anew."""
     run = Run(cluster, tmp_path)
-    cluster.listed = {name: JobLook(False) for name in ("4_1", "4_2", "5_1")}
+    cluster.listed = {name: JobLook(False) for name in ("4_1", "4_2", "5_1", "6_1")}
+    runs = live(24, distributor_id="6_1", name="old-3.key")
+    runs.status = TaskInstanceStatus.RUNNING
     run.attempts.adopt(
         [
             live(21, distributor_id="4_1"),
             live(22, distributor_id="4_2", step=1),
             live(23, distributor_id="5_1", name="old-2.key"),
+            runs,
         ]
     )
     run.attempts.note_limits(100, {3: 100})
     run.open()
     try:
-        run.wait_for(lambda: cluster.throttled == {"4_2": -1}, "the throttle")
+        run.wait_for(lambda: cluster.throttled == {"4_2": -1, "5_1": -1}, "the throttle")
     finally:
         run.attempts.close()
 

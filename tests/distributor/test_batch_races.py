@@ -186,3 +186,26 @@ def test_a_wrapper_that_left_its_word_and_died_has_succeeded(run: Run, cluster: 
     del cluster.listed["1_1"]
     run.wait_for(lambda: not run.attempts.live, "the end")
     assert [event.event for event in run.events] == [E.LAUNCH, E.START, E.FINISH]
+
+
+def test_a_drain_holds_back_what_waits(run: Run, cluster: MemoryCluster) -> None:
+    """What runs goes on; what the cluster was told to hold back, and has not started since, will not start."""
+    launched(run, 11, 12)
+    cluster.listed["1_1"] = JobLook(True)
+    run.attempts.note_changes(InstanceChanges([11], TaskInstanceStatus.RUNNING.value))
+    assert run.attempts.num_drained == 0
+    run.attempts.drain()
+    run.wait_for(lambda: run.attempts.num_drained == 1, "a look")
+    assert cluster.throttled == {"1_1": 0}
+    run.attempts.note_limits(5, {3: 5})
+    assert set(run.attempts.live) == {11, 12}
+    assert "cancel" not in cluster.calls
+
+
+def test_a_drain_submits_nothing_more(run: Run, cluster: MemoryCluster) -> None:
+    """What still waits to be submitted ends by order."""
+    cluster.faults["submit"] = [ClusterBusy("full")] * ALWAYS
+    run.submit(11)
+    run.wait_for(lambda: "submit" in cluster.calls, "the first try")
+    run.attempts.drain()
+    run.wait_for(lambda: run.told(E.ABORT) == [11], "its end")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import runpy
 import sys
 from pathlib import Path
@@ -13,6 +14,8 @@ from jobmon.client.cli.flat import FLAT
 from jobmon.client.cli.group import walk
 from jobmon.core import states
 from jobmon.core.configuration_keys import KEYS
+from jobmon.plugins.slurm.asked import RESOURCES
+from jobmon.plugins.slurm.listing import ENDED_STATES
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 sys.path.insert(0, str(DOCS))
@@ -62,6 +65,22 @@ def test_the_page_of_the_command_line_depends_on_nothing(monkeypatch: pytest.Mon
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setenv("JOBMON__HTTP__REQUEST_TIMEOUT", "1")
     assert PAGES["cli.md"]() == page
+
+
+def test_every_table_has_its_place_in_a_page() -> None:
+    """A table that nobody sees is none; and a page asks for no other."""
+    from slurm_tables import TABLES
+
+    pages = "".join(page.read_text(encoding="utf-8") for page in DOCS.rglob("*.md"))
+    assert set(re.findall(r"^<!-- table: ([\w-]+)", pages, re.MULTILINE)) == set(TABLES)
+
+
+def test_every_resource_and_connection_parameter_of_slurm_is_told() -> None:
+    """By the plugin's own tables, in the page for its users."""
+    page = PAGES["howto/slurm.md"]()
+    assert [name for name in RESOURCES if f"\n| `{name}` |" not in page] == []
+    assert [state for state in ENDED_STATES if f"\n| {state}" not in page] == []
+    assert [cause for cause in states.RETRY_POLICY_CAUSES if f"\n| `{cause}` |" not in page] == []
 
 
 def test_drawings_are_of_todays_tables() -> None:

@@ -81,18 +81,19 @@ def test_a_pause_outlives_its_controller(place: FakePlace) -> None:
 
 
 def test_a_drain(place: FakePlace) -> None:
-    """What runs finishes, nothing more starts, and nothing stays in the queue."""
+    """What runs finishes, what waits on the cluster is held back meanwhile, and nothing stays in the queue."""
     names = many(place, 6)
     script = place.start_flow(place.gated(names), template_limits={"step": 2})
     wait_until(lambda: num_started(place) == 2, "two tasks")
     for name in names[:2]:
         place.wait_task(name, "R")
     place.jobmon("workflow", "stop", 1, "--drain", "--no-wait")
-    wait_until(lambda: len(place.waits_or_runs()) == 2, "the end of what waits")
+    wait_until(lambda: ("scontrol", "uhold", "1") in place.slurm.calls.words, "the order to hold back")
     place.open("go")
     assert script.result()["status"] == "T"
     assert num_started(place) == 2
     assert place.ends(names[:2]) == [1, 1]
+    assert sorted(place.task_status(name) for name in names) == ["D", "D", "G", "G", "G", "G"]
 
 
 def test_hundreds_are_adopted_ended_and_stopped(place: FakePlace) -> None:

@@ -6,6 +6,7 @@ Whatever it is, in the end every task is done, its command came to its end once,
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +27,13 @@ KILLS_ITS_WRAPPER = "{ [ -e once ] || { touch once; kill -9 $PPID; sleep 600; };
 
 ALONE = "{{ exec 9>lock.{0}; flock -n 9 || touch two.{0}; until [ -e gate.go ]; do sleep 0.05; done; }}"
 """What a command does that waits for the gate and notices when another of its kind runs."""
+
+HOLDS_THE_FIRST = """\
+#!/bin/sh
+[ -e {once} ] && exec {sbatch} "$@"
+touch {once}
+exec {sbatch} --hold "$@"
+"""
 
 
 @pytest.fixture
@@ -143,14 +151,15 @@ def test_a_person_has_a_job_started_anew(place: SlurmPlace) -> None:
 def test_the_controller_of_slurm_crashes(place: SlurmPlace) -> None:
     """It forgets that jobs run, and may start them again: never beside the first, and it is no fault of theirs."""
     tasks = [place.task(name, then=ALONE.format(name), max_attempts=1) for name in "abc"]
-    held = {"sbatch_arguments": ["--hold"]}
-    script = place.start_flow([*tasks, place.task("d", upstream=["a"], compute_resources=held)], asked=held)
+    place.shim("sbatch", HOLDS_THE_FIRST.format(once=place.root / "submitted", sbatch=shutil.which("sbatch")))
+    script = place.start_flow([*tasks, place.task("d", upstream=["a"])])
     array = place.wait_job().array_job_id
     lab.wait_for(lambda: place.prefix.encode() in lab.SAVED_JOBS.read_bytes(), "the saved state of the job")
     lab.run("scontrol", "release", array)
     place.wait_running("abc")
     with lab.daemon_away("slurmctld", kill=True):
         pass
+    lab.succeeds("scontrol", "release", array)  # that it was released may be forgotten as well
     place.open("go")
     assert script.result(SLOW_SECONDS)["status"] == "D"
     print(place.all_attempts("abcd"), place.num_starts(*"abcd"), place.errors("a"), place.errors("b"))

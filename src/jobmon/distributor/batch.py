@@ -377,8 +377,8 @@ class BatchAttempts:
             return
         for name, granted in share(self._batches.values(), *self._limits).items():
             batch = self._batches[name]
-            if batch.max_running == UNKNOWN and batch.num_live == 1 and granted == UNLIMITED:
-                batch.max_running = UNLIMITED  # whatever was allowed, it may run
+            if batch.max_running == UNKNOWN and granted == UNLIMITED and self._watch.all_started(name):
+                batch.max_running = UNLIMITED  # whatever was allowed, they run
             elif granted != batch.max_running:
                 batch.max_running = self._throttles[name] = granted
 

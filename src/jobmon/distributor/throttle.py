@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 UNLIMITED = -1
 UNKNOWN = -2
-UNKNOWN = -2
 
 
 @dataclass(slots=True)

@@ -176,6 +176,10 @@ class Watch:
         """Attempts that the cluster has and has not started, by the latest look."""
         return sum(a.is_waiting and a.status not in _STARTED for a in self.attempts.values())
 
+    def all_started(self, job_name: str) -> bool:
+        """Whether all attempts of a batch have started."""
+        return all(a.status in _STARTED for a in self.attempts.values() if a.job_name == job_name)
+
     # -- when to look -----------------------------------------------------------------------------------
     def expect_news(self) -> None:
         """Look soon."""
@@ -313,20 +317,15 @@ def events_of_end(attempt: Watched, end: RemoteEnd) -> list[InstanceEvent]:
 
 
 def _is_of_another_start(attempt: Watched, end: RemoteEnd) -> bool:
-    """Whether a cluster tells of a job that failed before it could do anything, though the attempt had told its start.
+    """Whether a cluster tells of a job that ended before it could do anything, though the attempt had told its start.
 
-    A wrapper that ran tells its end by itself. A controller that crashed forgets that jobs run, starts them once more and
-    calls what comes of that a failure with an exit code of its own.
+    A wrapper that ran tells its end by itself, and that it is cancelled. A controller that crashed forgets that jobs run,
+    starts them once more, and calls what comes of that a failure with an exit code of its own, or cancels it.
     """
-    return (
-        attempt.status in _STARTED
-        and end.event is TaskInstanceEvent.FAIL
-        and end.cause is Cause.CODE
-        and end.exit_code is not None
-        and end.exit_code > 0
-        and end.wallclock is not None
-        and end.wallclock < 1
-    )
+    is_brief = end.wallclock is not None and end.wallclock < 1
+    is_own_code = end.cause is Cause.CODE and end.exit_code is not None and end.exit_code > 0
+    is_failure = end.event is TaskInstanceEvent.FAIL and (is_own_code or end.cause is Cause.CANCELLED)
+    return attempt.status is TaskInstanceStatus.RUNNING and is_brief and is_failure
 
 
 def ordered_end(task_instance_id: int) -> InstanceEvent:

@@ -115,7 +115,9 @@ class Ends:
 
     def _ask_accounting(self, known: _Known, wanted: frozenset[str], since: Mapping[str, float]) -> None:
         known.add_accounted(self._connection.accounting(asked_of_accounting(sorted(wanted))), wanted)
-        late = [each for each in wanted - known.jobs.keys() if self._is_late(since[each])]
+        late = [
+            each for each in wanted - known.jobs.keys() if self._is_late(since[each], ACCOUNTING_LAG_SECONDS)
+        ]
         if late:  # one that was cancelled while it waited has no row of its own: it is in a row of its array
             known.add_accounted(self._connection.accounting(arrays_of(sorted(late))), wanted)
 
@@ -123,9 +125,9 @@ class Ends:
         """Those the accounting has had time enough to tell of; all of them where it tells nothing."""
         if is_away or (untold and not self._capacity.has_accounting()):
             return untold
-        return frozenset(each for each in untold if self._is_late(since[each]))
+        return frozenset(each for each in untold if self._is_late(since[each], ACCOUNTING_LAG_SECONDS))
 
-    def _is_late(self, since: float, seconds: float = ACCOUNTING_LAG_SECONDS) -> bool:
+    def _is_late(self, since: float, seconds: float) -> bool:
         return self._clock() - since >= seconds
 
     def _unrecorded(self, known: _Known, since: Mapping[str, float]) -> dict[str, RemoteEnd]:
