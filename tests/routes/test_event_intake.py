@@ -199,3 +199,14 @@ def test_wake_ups_of_many_commits_are_one(app: FastAPI) -> None:
         return count, other.is_set()
 
     assert asyncio.run(woken()) == (1, False)
+
+
+def test_a_submission_that_arrived_twice_runs_once(client: TestClient, attempt: int) -> None:
+    """The first job that says it starts may go on, also when it says so again; the other may not."""
+
+    def start(distributor_id: str) -> int:
+        event = InstanceEvent(attempt, TaskInstanceEvent.START, distributor_id=distributor_id)
+        path = f"{PREFIX}/worker/task_instance/{attempt}/event"
+        return client.post(path, content=msgspec.json.encode(event)).status_code
+
+    assert [start("7_1"), start("9_1"), start("7_1")] == [200, 409, 200]

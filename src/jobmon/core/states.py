@@ -447,6 +447,8 @@ TASK_INSTANCE_LIVE: Final = frozenset(set(TaskInstanceStatus) - TASK_INSTANCE_TE
 """At most one instance of a task is in one of these."""
 TASK_INSTANCE_MAY_RUN: Final = frozenset({_I.LAUNCHED, _I.RUNNING, _I.TRIAGING})
 """States in which a process of the attempt may exist on the cluster."""
+TASK_INSTANCE_STARTED: Final = frozenset({_I.RUNNING, _I.TRIAGING})
+"""States of an attempt whose command was started and has told no end."""
 TASK_INSTANCE_NOT_STARTED: Final = frozenset({_I.QUEUED, _I.INSTANTIATED})
 
 # ---------------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from jobmon.core.batch_cluster import JobLook, RemoteEnd
 from jobmon.core.instance_event import InstanceEvent
-from jobmon.core.states import Cause, TaskInstanceEvent, TaskInstanceStatus
+from jobmon.core.states import TASK_INSTANCE_STARTED, Cause, TaskInstanceEvent, TaskInstanceStatus
 
 SETTLE_SECONDS = 2.0
 UNTOLD_SECONDS = 180.0
@@ -29,7 +29,6 @@ SOON_SECONDS = 1.0
 SLOWER = 1.6
 NEVER = float("inf")
 
-_STARTED = frozenset({TaskInstanceStatus.RUNNING, TaskInstanceStatus.TRIAGING})
 
 
 @dataclass(slots=True)
@@ -174,11 +173,11 @@ class Watch:
     @property
     def num_waiting(self) -> int:
         """Attempts that the cluster has and has not started, by the latest look."""
-        return sum(a.is_waiting and a.status not in _STARTED for a in self.attempts.values())
+        return sum(a.is_waiting and a.status not in TASK_INSTANCE_STARTED for a in self.attempts.values())
 
     def all_started(self, job_name: str) -> bool:
         """Whether all attempts of a batch have started."""
-        return all(a.status in _STARTED for a in self.attempts.values() if a.job_name == job_name)
+        return all(a.status in TASK_INSTANCE_STARTED for a in self.attempts.values() if a.job_name == job_name)
 
     # -- when to look -----------------------------------------------------------------------------------
     def expect_news(self) -> None:
@@ -305,7 +304,7 @@ def events_of_end(attempt: Watched, end: RemoteEnd) -> list[InstanceEvent]:
         blames_node=end.blames_node,
     )
     needs_start = end.event in (TaskInstanceEvent.FINISH, TaskInstanceEvent.FAIL)
-    if not needs_start or attempt.status in _STARTED:
+    if not needs_start or attempt.status in TASK_INSTANCE_STARTED:
         return [told]
     start = InstanceEvent(
         attempt.task_instance_id,

@@ -11,6 +11,7 @@ from jobmon.core.states import (
     TASK,
     TASK_EVENT_OF_INSTANCE_STATE,
     TASK_INSTANCE,
+    TASK_INSTANCE_STARTED,
     TASK_INSTANCE_TERMINAL,
     TASK_TERMINAL,
     Budget,
@@ -28,7 +29,8 @@ from jobmon.core.states import (
 class Attempt:
     """An attempt and its task, as they are in the database, row locked.
 
-    ``max_infrastructure_losses`` is the server's configuration, ``policies`` are those of the task's template.
+    ``max_infrastructure_losses`` is the server's configuration, ``policies`` are those of the task's template,
+    ``distributor_id`` is that of the job it is known to run in.
     """
 
     task_instance_id: int
@@ -41,6 +43,7 @@ class Attempt:
     num_infrastructure_losses: int
     max_infrastructure_losses: int
     policies: RetryPolicies = field(default_factory=lambda: RETRY_POLICIES, repr=False)
+    distributor_id: str = ""
     counts_before: tuple[int, int] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -80,12 +83,22 @@ class Verdict:
     is_illegal: bool = False
 
 
-def decide(attempt: Attempt, event: TaskInstanceEvent, cause: Cause | None = None) -> Verdict:
+def decide(
+    attempt: Attempt, event: TaskInstanceEvent, cause: Cause | None = None, distributor_id: str = ""
+) -> Verdict:
     """Apply one event to ``attempt`` (changed in place) by the tables.
 
-    The attempt of a task that is terminal is void: whatever it says, it ends and the task stays.
+    The attempt of a task that is terminal is void: whatever it says, it ends and the task stays. An attempt that was
+    started in one job cannot be started in another: a submission that arrived twice runs once.
     """
     before = attempt.instance_status
+    if event is TaskInstanceEvent.START:
+        is_other = (
+            bool(attempt.distributor_id and distributor_id) and attempt.distributor_id != distributor_id
+        )
+        if is_other and before in TASK_INSTANCE_STARTED:
+            return Verdict(is_illegal=True)
+        attempt.distributor_id = distributor_id or attempt.distributor_id
     after = states.target(TASK_INSTANCE, before, event)
     if after is None:
         return Verdict(is_live=before not in TASK_INSTANCE_TERMINAL, is_illegal=True)

@@ -83,6 +83,7 @@ _LOAD = (
         Task.max_attempts,
         Task.num_infrastructure_losses,
         Array.retry_policy,
+        TaskInstance.distributor_id,
     )
     .join(Task, Task.id == TaskInstance.task_id)
     .join(Array, Array.id == TaskInstance.array_id)
@@ -170,6 +171,7 @@ def attempts_load(
                 row[7],
                 max_infrastructure_losses,
                 RETRY_POLICIES if row[8] == NO_POLICY else policies_decode(row[8]),
+                row[9] or "",
             )
     return loaded
 
@@ -214,7 +216,7 @@ def attempts_apply_events(
         if attempt is None:
             applied.unknown.append(event.task_instance_id)
             continue
-        verdict = decide(attempt, event.event, event.cause)
+        verdict = decide(attempt, event.event, event.cause, event.distributor_id)
         if verdict.is_illegal:
             applied.illegal.append(event)
             logger.warning(
