@@ -108,10 +108,12 @@ def test_a_person_cancels_an_array_of_which_most_waits(place: SlurmPlace) -> Non
     wait_until(lambda: place.scalar("SELECT count(*) FROM task WHERE status = 'R'") == 2, "two that run")
     array = place.jobs()[0].array_job_id
     lab.run("scancel", array)
+    lab.wait_for(lambda: array not in {job.array_job_id for job in place.jobs()}, "the end of the array")
     place.open("go")
     assert script.result(SLOW_SECONDS + 60)["status"] == "D"
     assert place.num_ends("abcdef") == [1] * 6
-    print(place.all_attempts("abcdef"), place.errors("f"))
+    assert place.all_attempts("abcdef") == ["ED"] * 6
+    assert "The job was cancelled by root (scancel)" in place.errors("f")
 
 
 @pytest.mark.slow
@@ -126,7 +128,8 @@ def test_another_job_takes_precedence(place: SlurmPlace) -> None:
     wait_until(lambda: len(place.starts("a")) == 2, "the second start", SLOW_SECONDS)
     place.open("go")
     assert script.result()["status"] == "D"
-    print(place.attempts("a"), place.errors("a"))
+    assert place.attempts("a") == "UD"
+    assert "to make room for another that takes precedence" in place.errors("a")
     assert place.num_ends("a") == [1]
 
 
@@ -141,7 +144,7 @@ def test_a_person_has_a_job_started_anew(place: SlurmPlace) -> None:
     wait_until(lambda: len(place.starts("a")) == 2, "the second start", SLOW_SECONDS)
     place.open("go")
     assert script.result(SLOW_SECONDS)["status"] == "D"
-    print(place.all_attempts("ab"), place.errors("a"), place.explain("a"))
+    assert place.all_attempts("ab") == ["D", "D"]
     assert place.num_ends("ab") == [1, 1]
     assert not list(place.work.glob("two.*"))
 
@@ -162,7 +165,6 @@ def test_the_controller_of_slurm_crashes(place: SlurmPlace) -> None:
     lab.succeeds("scontrol", "release", array)  # that it was released may be forgotten as well
     place.open("go")
     assert script.result(SLOW_SECONDS)["status"] == "D"
-    print(place.all_attempts("abcd"), place.num_starts(*"abcd"), place.errors("a"), place.errors("b"))
     assert place.num_ends("abcd") == [1] * 4
     assert not list(place.work.glob("two.*"))
 
@@ -177,12 +179,7 @@ def test_the_controller_of_slurm_does_not_answer(place: SlurmPlace) -> None:
     assert pid is not None
     with stopped(pid):
         place.open("go")
-        said = wait_until(
-            lambda: "unreachable since" in (text := place.jobmon("workflow", "status", 1)) and text,
-            "the condition",
-        )
-        print(said)
-        print(place.explain("c"))
+        wait_until(lambda: "unreachable since" in place.jobmon("workflow", "status", 1), "the condition")
         assert "unreachable since" in place.explain("c")
     assert script.result(SLOW_SECONDS)["status"] == "D"
     assert place.num_starts(*"abc") == [1, 1, 1]
@@ -196,15 +193,6 @@ def test_the_accounting_is_away(place: SlurmPlace) -> None:
     with lab.daemon_away("slurmdbd"):
         result = place.run_flow(tasks)
     assert result["status"] == "D"
-    assert (place.attempts("a"), place.attempts("b")) == ("ED", "D")
-    assert "The job was ended by signal 9 (SIGKILL)" in place.errors("a")
-
-
-def test_there_is_no_accounting(place: SlurmPlace) -> None:
-    """The same where there never is any."""
-    place.shim("sacct", "#!/bin/sh\necho 'Slurm accounting storage is disabled' >&2\nexit 1\n")
-    tasks = [place.task("a", then=KILLS_ITS_WRAPPER), place.task("b", upstream=["a"])]
-    assert place.run_flow(tasks)["status"] == "D"
     assert (place.attempts("a"), place.attempts("b")) == ("ED", "D")
     assert "The job was ended by signal 9 (SIGKILL)" in place.errors("a")
 
@@ -277,7 +265,7 @@ def test_tokens_for_the_rest_interface_expire(place: SlurmPlace) -> None:
     script = place.start_flow([*place.gated("ab"), *(place.task(name, upstream=["a"]) for name in "cd")])
     place.wait_running("ab")
     asked = place.num_commands("scontrol")
-    wait_until(lambda: place.num_commands("scontrol") >= asked + 3, "three more tokens", SLOW_SECONDS)
+    wait_until(lambda: place.num_commands("scontrol") >= asked + 2, "two more tokens", SLOW_SECONDS)
     place.open("go")
     assert script.result()["status"] == "D"
     assert place.num_starts(*"abcd") == [1] * 4

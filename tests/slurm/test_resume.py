@@ -186,16 +186,22 @@ def test_the_time_of_a_run_is_over(place: SlurmPlace, way: str) -> None:
 
 
 def test_a_stop_from_elsewhere(place: SlurmPlace) -> None:
-    """It cancels an array, of which most waits, by few commands."""
+    """It cancels an array, of which most waits, by few commands, and nothing else."""
     names = [f"t{number}" for number in range(40)]
     limit = {f"{place.prefix}-step": 2}
-    script = place.start_flow([place.task(name, gate="go") for name in names], template_limits=limit)
-    wait_until(lambda: sum(place.num_starts(*names)) == 2, "two that run")
-    assert "was stopped" in place.jobmon("workflow", "stop", 1)
-    assert place.jobs() == []
-    assert script.result()["status"] == "T"
-    assert place.num_commands("scancel") <= 2
-    assert sum(place.num_starts(*names)) == 2
+    others = f"other-{place.prefix}"
+    other = lab.submit("sleep 100", f"--job-name={others}", "--array=1-2", "-o", "/dev/null")
+    try:
+        script = place.start_flow([place.task(name, gate="go") for name in names], template_limits=limit)
+        wait_until(lambda: sum(place.num_starts(*names)) == 2, "two that run")
+        assert "was stopped" in place.jobmon("workflow", "stop", 1)
+        assert place.jobs() == []
+        assert script.result()["status"] == "T"
+        assert place.num_commands("scancel") <= 2
+        assert sum(place.num_starts(*names)) == 2
+        assert len(lab.squeue_of(others)) == 2
+    finally:
+        lab.run("scancel", other)
 
 
 class TerminalPlace(SlurmPlace):

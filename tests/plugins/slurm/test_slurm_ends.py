@@ -120,6 +120,21 @@ def test_an_element_cancelled_while_it_waited(cluster: Cluster, clock: Clock, en
     assert (end.event, end.cause) == (E.FAIL, Cause.CANCELLED)
 
 
+def test_whose_array_it_is_that_has_no_record_of_an_element(
+    cluster: Cluster, clock: Clock, ends: Ends
+) -> None:
+    """The end bears the name of the array, by which another's is known; of an id that had two names nothing is said."""
+    mine, others = replace(accounted(1), name="mine"), replace(accounted(3), name="others")
+    cluster.answers["accounting"] = [mine]
+    assert ends.of(["7_2"]) == {}
+    clock.now += UNRECORDED_SECONDS
+    assert ends.of(["7_2"])["7_2"].name == "mine"
+    assert ends.of(["7_2"]) == {}
+    clock.now += UNRECORDED_SECONDS
+    cluster.answers["accounting"] = [mine, others]
+    assert ends.of(["7_2"]) == {}
+
+
 @pytest.mark.parametrize("broken", ["accounting", "recent"])
 def test_no_record_means_nothing_while_something_is_away(
     cluster: Cluster, clock: Clock, ends: Ends, broken: str

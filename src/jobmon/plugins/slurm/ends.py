@@ -34,17 +34,17 @@ class _Known:
 
     Attributes:
         jobs: records of those asked for, by id, ended or not.
-        arrays: arrays of which there is any record.
+        arrays: names of the arrays of which there is any record; one whose id was used again has two.
         ends: what the records mean.
     """
 
     jobs: dict[str, EndedJob] = field(default_factory=dict)
-    arrays: set[str] = field(default_factory=set)
+    arrays: dict[str, set[str]] = field(default_factory=dict)
     ends: dict[str, RemoteEnd] = field(default_factory=dict)
 
     def add_accounted(self, jobs: Iterable[EndedJob], wanted: frozenset[str]) -> None:
         for job in jobs:
-            self.arrays.add(job.job_id)
+            self.arrays.setdefault(job.job_id, set()).add(job.name)
             if (each := id_of(job)) in wanted:
                 self.jobs[each] = job
                 if (end := end_of(job)) is not None:
@@ -53,7 +53,7 @@ class _Known:
     def add_recent(self, jobs: Iterable[RecentJob], wanted: frozenset[str]) -> None:
         """The controller's word counts, with the figures that only the accounting has."""
         for job in jobs:
-            self.arrays.add(job.job_id)
+            self.arrays.setdefault(job.job_id, set()).add(job.name)
             if (each := id_of(job)) in wanted:
                 self.jobs.setdefault(each, job)
                 end = end_of(job, _end_of_log(job.log) if needs_log(job) else "")
@@ -131,11 +131,12 @@ class Ends:
         return self._clock() - since >= seconds
 
     def _unrecorded(self, known: _Known, since: Mapping[str, float]) -> dict[str, RemoteEnd]:
-        return {
-            each: unrecorded_end()
-            for each in since.keys() - known.jobs.keys()
-            if each.partition("_")[0] in known.arrays and self._is_late(since[each], UNRECORDED_SECONDS)
-        }
+        ends = {}
+        for each in since.keys() - known.jobs.keys():
+            names = known.arrays.get(each.partition("_")[0], set())
+            if len(names) == 1 and self._is_late(since[each], UNRECORDED_SECONDS):
+                ends[each] = replace(unrecorded_end(), name=next(iter(names)))
+        return ends
 
 
 def id_of(job: EndedJob) -> str:
