@@ -11,7 +11,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from wrapping import INSTANCE, LIVE, NOT_LIVE, TOKEN, Server, Site
 
 from jobmon.core import __version__
 from jobmon.core.configuration import JobmonConfig
@@ -19,6 +18,7 @@ from jobmon.core.constants import LOG_TAIL_CHARACTERS
 from jobmon.distributor.batch_file import wrapper_words
 from jobmon.worker_node import wrapper
 from processes import is_gone, wait_until
+from wrapping import INSTANCE, LIVE, NOT_LIVE, TOKEN, Server, Site
 
 pytestmark = pytest.mark.e2e
 

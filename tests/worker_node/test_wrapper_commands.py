@@ -6,11 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from wrapping import INSTANCE, Server, Site
 
 from jobmon.core import __version__
 from jobmon.core.configuration import JobmonConfig
 from jobmon.distributor.batch_file import wrapper_words
+from wrapping import INSTANCE, Server, Site
 
 pytestmark = pytest.mark.e2e
 

@@ -9,7 +9,6 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 from sqlalchemy import select
-from wrapping import Site
 
 from jobmon.core import __version__
 from jobmon.core.instance_event import InstanceEvent
@@ -22,6 +21,7 @@ from jobmon.server.web.models.task_instance import TaskInstance
 from jobmon.server.web.store.attempts import attempts_apply_events
 from jobmon.testing.factory import attempts_make, run_make, workflow_make
 from processes import wait_until
+from wrapping import Site
 
 pytestmark = pytest.mark.e2e
 

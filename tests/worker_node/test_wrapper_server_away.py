@@ -12,11 +12,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from wrapping import DROPPED, INSTANCE, LIVE, TOKEN, Answer, Event, Server, Site
 
 from jobmon.core.states import TaskInstanceEvent
 from jobmon.distributor.spool import Spool
 from processes import wait_until
+from wrapping import DROPPED, INSTANCE, LIVE, TOKEN, Answer, Event, Server, Site
 
 pytestmark = pytest.mark.e2e
 

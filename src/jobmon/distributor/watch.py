@@ -30,7 +30,6 @@ SLOWER = 1.6
 NEVER = float("inf")
 
 
-
 @dataclass(slots=True)
 class Watched:
     """An attempt that lives on the cluster, as far as is known.
@@ -177,7 +176,9 @@ class Watch:
 
     def all_started(self, job_name: str) -> bool:
         """Whether all attempts of a batch have started."""
-        return all(a.status in TASK_INSTANCE_STARTED for a in self.attempts.values() if a.job_name == job_name)
+        return all(
+            a.status in TASK_INSTANCE_STARTED for a in self.attempts.values() if a.job_name == job_name
+        )
 
     # -- when to look -----------------------------------------------------------------------------------
     def expect_news(self) -> None:
