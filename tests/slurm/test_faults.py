@@ -70,6 +70,7 @@ def test_a_node_is_declared_down(place: SlurmPlace) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(240)
 def test_the_daemon_of_a_node_is_killed(place: SlurmPlace) -> None:
     """What runs there goes on until it hears from the server that it may not; the task runs elsewhere meanwhile."""
     script = place.start_flow([*place.gated("a"), place.task("b", upstream=["a"])])
@@ -100,6 +101,7 @@ def test_a_person_cancels_an_element(place: SlurmPlace) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(240)
 def test_a_person_cancels_an_array_of_which_most_waits(place: SlurmPlace) -> None:
     """Those that ran and those that never did."""
     limit = {f"{place.prefix}-step": 2}
@@ -134,6 +136,7 @@ def test_another_job_takes_precedence(place: SlurmPlace) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(240)
 def test_a_person_has_a_job_started_anew(place: SlurmPlace) -> None:
     """Where the cluster may do that, it is the same attempt that goes on; it was told of its end by signal before."""
     place.jobmon("cluster", "sync", "slurm", "-p", "requeue=true")
@@ -151,6 +154,7 @@ def test_a_person_has_a_job_started_anew(place: SlurmPlace) -> None:
 
 # -- Slurm's daemons ----------------------------------------------------------------------------------------
 @pytest.mark.slow
+@pytest.mark.timeout(240)
 def test_the_controller_of_slurm_crashes(place: SlurmPlace) -> None:
     """It forgets that jobs run, and may start them again: never beside the first, and it is no fault of theirs."""
     tasks = [place.task(name, then=ALONE.format(name), max_attempts=1) for name in "abc"]
