@@ -50,7 +50,7 @@ def test_nothing_is_asked_while_nothing_is_on_the_cluster() -> None:
     assert watch.look_at == NEVER
     watch = watch_of(1)
     assert watch.look_at < NEVER
-    watch.note_state(1, TaskInstanceStatus.DONE, is_terminal=True)
+    watch.note_state(1, TaskInstanceStatus.DONE)
     assert watch.look_at == NEVER
 
 
@@ -82,7 +82,7 @@ def test_one_that_is_not_listed_may_still_tell_by_itself() -> None:
     watch = watch_of(1)
     look(watch, 10.0)
     assert watch.silent(10.0 + SETTLE_SECONDS / 2) == []
-    watch.note_state(1, TaskInstanceStatus.DONE, is_terminal=True)
+    watch.note_state(1, TaskInstanceStatus.DONE)
     assert watch.silent(10.0 + SETTLE_SECONDS) == []
 
 
@@ -107,7 +107,7 @@ def test_an_end_the_cluster_knows_is_told(
 ) -> None:
     """A start that was never told comes first, for the tables know no failure before it."""
     watch = watch_of(1)
-    watch.note_state(1, status, is_terminal=False)
+    watch.note_state(1, status)
     look(watch, 10.0)
     events = ask(watch, 20.0, {"7_1": RemoteEnd(TaskInstanceEvent.FAIL, Cause.CODE, "exit 3", 3)})
     assert [event.event for event in events] == expected
@@ -127,7 +127,7 @@ def test_a_failure_that_is_not_the_commands() -> None:
         (TaskInstanceStatus.LAUNCHED, code, TaskInstanceEvent.FAIL),
     ):
         watch = watch_of(1)
-        watch.note_state(1, status, is_terminal=False)
+        watch.note_state(1, status)
         look(watch, 10.0)
         event = ask(watch, 10.0 + SETTLE_SECONDS, {"7_1": end})[-1]
         assert event.event is expected
@@ -190,7 +190,7 @@ def test_one_that_was_ordered_to_end_has_ended_when_it_is_gone() -> None:
         (RemoteEnd(TaskInstanceEvent.FINISH), TaskInstanceEvent.FINISH),
     ):
         watch = watch_of(1)
-        watch.note_state(1, TaskInstanceStatus.RUNNING, is_terminal=False)
+        watch.note_state(1, TaskInstanceStatus.RUNNING)
         watch.order_end([1, 99])
         assert [each.distributor_id for each in watch.to_cancel()] == ["7_1"]
         watch.note_cancelled(watch.to_cancel())

@@ -20,7 +20,7 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -76,7 +76,7 @@ class _Trouble:
 
     since: float
     text: str
-    kind: type[Exception] = field(default=ClusterUnreachable)
+    kind: type[Exception]
 
 
 class BatchAttempts:
@@ -106,9 +106,9 @@ class BatchAttempts:
         self._writer = BatchWriter(plugin.cluster_name, settings, shared, config)
         self._bad_nodes, self._server = bad_nodes, server
         self._watch = watch
-        self._spool_directory = shared.spool_of(plugin.cluster_name)
-        self._spool_directory.mkdir(mode=0o700, exist_ok=True)
-        self._spool = Spool(self._spool_directory)
+        spool = shared.spool_of(plugin.cluster_name)
+        spool.mkdir(mode=0o700, exist_ok=True)
+        self._spool = Spool(spool)
         self._words: dict[Path, SpooledWord] = {}  # told, and not acknowledged yet
         self._report: Report = lambda events: None
         self._changed = threading.Condition()
@@ -267,11 +267,10 @@ class BatchAttempts:
         with self._changed:
             for task_instance_id, letter in zip(changes.task_instance_ids, changes.statuses, strict=True):
                 status = TaskInstanceStatus(letter)
-                is_terminal = status in TASK_INSTANCE_TERMINAL
-                if is_terminal:
+                if status in TASK_INSTANCE_TERMINAL:
                     self._forget(task_instance_id)
                 else:
-                    self._watch.note_state(task_instance_id, status, is_terminal=False)
+                    self._watch.note_state(task_instance_id, status)
             self._changed.notify_all()
 
     def note_limits(self, workflow_limit: int, array_limits: Mapping[int, int]) -> None:
@@ -382,6 +381,21 @@ class BatchAttempts:
             elif granted != batch.max_running:
                 batch.max_running = self._throttles[name] = granted
 
+    def _note_ids(
+        self, name: str, steps: Mapping[int, int], ids: Mapping[int, str], text: str, cause: Cause
+    ) -> list[InstanceEvent]:
+        """Take the ids the cluster gave the steps of a batch; those it gave none are refused, for the reason given."""
+        now, events = time.monotonic(), []
+        for step, task_instance_id in steps.items():
+            if step not in ids:
+                events += self._refusals_of([task_instance_id], text, cause)
+            elif task_instance_id in self._watch.attempts:
+                self._watch.note_submitted(task_instance_id, ids[step], now)
+                events.append(_launched(task_instance_id, ids[step]))
+        if ids and name in self._batches:
+            self._batches[name].distributor_id = next(iter(ids.values()))
+        return events
+
     def _refusals(self, submission: Submission, text: str, cause: Cause) -> list[InstanceEvent]:
         return self._refusals_of(submission.batch.task_instance_ids, text, cause)
 
@@ -484,16 +498,19 @@ class BatchAttempts:
         self._rouse()
 
     def _note_trouble(self, error: ClusterUnreachable | ClusterBusy) -> None:
-        kind = type(error)
         with self._changed:
-            if self._trouble is None or self._trouble.kind is not kind:
-                now = time.time()
-                text = _describe_trouble(self.plugin.cluster_name, now, error)
-                self._trouble, self._has_news = _Trouble(now, text, kind), True
-                logger.warning("%s", text)
+            if self._trouble is None or self._trouble.kind is not type(error):
+                logger.warning("%s", self._begin_trouble(error).text)
             self._watch.note_unreachable(time.monotonic())
         self._wait_before_retry()
         self._rouse()
+
+    def _begin_trouble(self, error: ClusterUnreachable | ClusterBusy) -> _Trouble:
+        """Say from now on what is the matter with the cluster; the lock is held."""
+        now = time.time()
+        text = _describe_trouble(self.plugin.cluster_name, now, error)
+        self._trouble, self._has_news = _Trouble(now, text, type(error)), True
+        return self._trouble
 
     def _wait_before_retry(self) -> None:
         with self._changed:
@@ -574,35 +591,19 @@ class BatchAttempts:
         return self.plugin.submit_batch(self._writer.write(submission, self._bad_nodes()))
 
     def _note_submitted(self, submission: Submission, ids: Mapping[int, str]) -> None:
-        batch, now = submission.batch, time.monotonic()
-        events = []
         with self._changed:
             self._submissions.remove(submission)
             self._note_not_busy()
-            for step, task_instance_id in enumerate(batch.task_instance_ids):
-                distributor_id = ids.get(step)
-                if distributor_id is None:
-                    events += self._refusals_of(
-                        [task_instance_id], "The cluster gave it no id.", Cause.LAUNCH
-                    )
-                    continue
-                self._watch.note_submitted(task_instance_id, distributor_id, now)
-                if task_instance_id in self._watch.attempts:
-                    events.append(_launched(task_instance_id, distributor_id))
-            if submission.name in self._batches and ids:
-                self._batches[submission.name].distributor_id = next(iter(ids.values()))
-            self._submitted_at = now
+            steps = dict(enumerate(submission.batch.task_instance_ids))
+            events = self._note_ids(submission.name, steps, ids, "The cluster gave it no id.", Cause.LAUNCH)
+            self._submitted_at = time.monotonic()
             self._capacity = None  # to be asked again
         self._report(events)
 
     def _note_busy(self, error: ClusterBusy) -> None:
         with self._changed:
             if self._trouble is None:
-                now = time.time()
-                self._trouble = _Trouble(
-                    now, _describe_trouble(self.plugin.cluster_name, now, error), ClusterBusy
-                )
-                self._has_news = True
+                self._begin_trouble(error)
         self._rouse()
 
     def _note_not_busy(self) -> None:
@@ -624,29 +625,10 @@ class BatchAttempts:
         if not ids:
             with contextlib.suppress(OSError):
                 self._writer.withdraw(name)
-        now, events = time.monotonic(), []
         with self._changed:
-            for (job, step), task_instance_id in self._steps.items():
-                attempt = self._watch.attempts.get(task_instance_id)
-                if job != name or attempt is None:
-                    continue
-                if step in ids:
-                    self._watch.note_submitted(task_instance_id, ids[step], now)
-                    events.append(_launched(task_instance_id, ids[step]))
-                elif attempt.is_ordered:
-                    events.append(ordered_end(task_instance_id))
-                else:
-                    text = "Its controller ended before it was submitted."
-                    events.append(
-                        InstanceEvent(
-                            task_instance_id,
-                            TaskInstanceEvent.REFUSE,
-                            cause=Cause.INFRASTRUCTURE,
-                            description=text,
-                        )
-                    )
-            if ids and name in self._batches:
-                self._batches[name].distributor_id = next(iter(ids.values()))
+            steps = {step: i for (job, step), i in self._steps.items() if job == name}
+            text = "Its controller ended before it was submitted."
+            events = self._note_ids(name, steps, ids, text, Cause.INFRASTRUCTURE)
             self._to_find.pop(0)
         self._tell(events)
 
@@ -667,7 +649,7 @@ class BatchAttempts:
                 events.append(word.event)
                 is_triage = word.event.event is TaskInstanceEvent.TRIAGE
                 status = TaskInstanceStatus.TRIAGING if is_triage else TaskInstanceStatus.RUNNING
-                self._watch.note_state(word.event.task_instance_id, status, is_terminal=False)
+                self._watch.note_state(word.event.task_instance_id, status)
         if stale:
             self._spool.forget(stale)
         self._tell(events)

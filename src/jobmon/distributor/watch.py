@@ -19,7 +19,13 @@ from typing import NamedTuple
 
 from jobmon.core.batch_cluster import JobLook, RemoteEnd
 from jobmon.core.instance_event import InstanceEvent
-from jobmon.core.states import TASK_INSTANCE_STARTED, Cause, TaskInstanceEvent, TaskInstanceStatus
+from jobmon.core.states import (
+    TASK_INSTANCE_STARTED,
+    TASK_INSTANCE_TERMINAL,
+    Cause,
+    TaskInstanceEvent,
+    TaskInstanceStatus,
+)
 
 SETTLE_SECONDS = 2.0
 UNTOLD_SECONDS = 180.0
@@ -44,7 +50,6 @@ class Watched:
         num_untold: answers since then that knew nothing of its end.
         is_ordered: it was ordered to end.
         is_cancelled: the cluster was told so.
-        restarts: how often the cluster started it anew.
         is_waiting: the latest look listed it, and it had not been started.
     """
 
@@ -57,7 +62,6 @@ class Watched:
     num_untold: int = 0
     is_ordered: bool = False
     is_cancelled: bool = False
-    restarts: int = 0
     is_waiting: bool = False
 
 
@@ -117,12 +121,12 @@ class Watch:
         else:
             self._pause = min(self._pause, self.poll_seconds)
 
-    def note_state(self, task_instance_id: int, status: TaskInstanceStatus, is_terminal: bool) -> None:
+    def note_state(self, task_instance_id: int, status: TaskInstanceStatus) -> None:
         """The database has a new state of an attempt."""
         attempt = self.attempts.get(task_instance_id)
         if attempt is None:
             return
-        if is_terminal:
+        if status in TASK_INSTANCE_TERMINAL:
             self.remove(task_instance_id)
             return
         if status is TaskInstanceStatus.TRIAGING and attempt.status is not status:
@@ -224,7 +228,7 @@ class Watch:
                     attempt.silent_since = now
                 continue
             attempt.silent_since, attempt.num_untold = None, 0
-            attempt.restarts, attempt.is_waiting = look.restarts, not look.is_running
+            attempt.is_waiting = not look.is_running
             if look.reason != attempt.reason:
                 attempt.reason = look.reason
                 reasons.setdefault(look.reason, []).append(attempt.task_instance_id)
@@ -339,26 +343,26 @@ def ordered_end(task_instance_id: int) -> InstanceEvent:
 
 
 def _forgotten(attempt: Watched) -> InstanceEvent:
-    return InstanceEvent(
-        attempt.task_instance_id,
-        TaskInstanceEvent.LOSE,
-        cause=Cause.INFRASTRUCTURE,
-        distributor_id=attempt.distributor_id,
-        description=(
-            f"The cluster lost job {attempt.distributor_id} and gave its id to another job, as it may do after a crash of its "
-            "controller."
-        ),
+    return _lost(
+        attempt,
+        f"The cluster lost job {attempt.distributor_id} and gave its id to another job, as it may do after a crash of its "
+        "controller.",
     )
 
 
 def _untold(attempt: Watched, seconds: float) -> InstanceEvent:
+    return _lost(
+        attempt,
+        f"Job {attempt.distributor_id} is neither in the queue of the cluster nor in its records, which were asked "
+        f"{attempt.num_untold} times over {seconds:.0f} s. It told nothing of its end.",
+    )
+
+
+def _lost(attempt: Watched, description: str) -> InstanceEvent:
     return InstanceEvent(
         attempt.task_instance_id,
         TaskInstanceEvent.LOSE,
         cause=Cause.INFRASTRUCTURE,
         distributor_id=attempt.distributor_id,
-        description=(
-            f"Job {attempt.distributor_id} is neither in the queue of the cluster nor in its records, which were asked "
-            f"{attempt.num_untold} times over {seconds:.0f} s. It told nothing of its end."
-        ),
+        description=description,
     )

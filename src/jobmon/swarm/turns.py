@@ -110,7 +110,7 @@ class Turns:
             except BaseException:
                 self._reports[:0] = events
                 raise
-            if events or batches or self._has_news():
+            if events or batches or self._collect_news():
                 await self._sync(channel, events, batches, counted_on)
                 last_sync = time.monotonic()
             else:
@@ -128,8 +128,8 @@ class Turns:
             return math.inf
         return min((cluster.opens_at for cluster in self._clusters.values()), default=math.inf)
 
-    def _has_news(self) -> bool:
-        """Whether there is something to tell of clusters beside events."""
+    def _collect_news(self) -> bool:
+        """Take what there is to tell of clusters beside events; whether there is something."""
         for name, cluster in self._clusters.items():
             news = cluster.take_news()
             if news is None:
