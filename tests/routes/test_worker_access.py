@@ -16,7 +16,8 @@ from jobmon.core.exceptions import UsageError
 from jobmon.server import embedded
 from jobmon.server.node_listeners import NodeListeners
 from jobmon.server.web import dialect
-from jobmon.server.web.api import RequestGate, get_app
+from jobmon.server.web.api import get_app
+from jobmon.server.web.gate import RequestGate
 from jobmon.server.web.models import Batch, TaskInstance, WorkflowRun
 from jobmon.testing.factory import attempts_make, run_make, workflow_make
 

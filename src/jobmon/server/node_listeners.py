@@ -24,7 +24,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from jobmon.core.exceptions import UsageError
 from jobmon.serializers.local import NodeAccessRequest, NodeAccessResponse
-from jobmon.server.web.api import WORKERS_ONLY
+from jobmon.server.web.gate import WORKERS_ONLY
 from jobmon.server.web.wire import RequestContext, WireRouter
 
 logger = logging.getLogger("jobmon.server")

@@ -1,5 +1,6 @@
 """Tables, one module for each thing; importing this package registers them all."""
 
+from jobmon.server.web.models.access_token import AccessToken
 from jobmon.server.web.models.array import Array
 from jobmon.server.web.models.base import Base
 from jobmon.server.web.models.batch import Batch
@@ -8,6 +9,7 @@ from jobmon.server.web.models.dag import Dag, Edge
 from jobmon.server.web.models.history import TaskHistory, WorkflowHistory
 from jobmon.server.web.models.id_block import IdBlock
 from jobmon.server.web.models.node import Node, NodeArg
+from jobmon.server.web.models.service import Alarm, Lease, Subscription
 from jobmon.server.web.models.status import (
     TaskInstanceStatusRow,
     TaskStatusRow,
@@ -29,6 +31,8 @@ from jobmon.server.web.models.workflow import Workflow, WorkflowAttribute, Workf
 from jobmon.server.web.models.workflow_run import WorkflowRun
 
 __all__ = [
+    "AccessToken",
+    "Alarm",
     "Arg",
     "ArgTypeRow",
     "Array",
@@ -40,9 +44,11 @@ __all__ = [
     "Dag",
     "Edge",
     "IdBlock",
+    "Lease",
     "Node",
     "NodeArg",
     "Queue",
+    "Subscription",
     "Task",
     "TaskArg",
     "TaskAttribute",

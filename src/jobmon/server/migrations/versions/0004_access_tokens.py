@@ -1,0 +1,41 @@
+"""Bearer tokens.
+
+Revision ID: 0004
+Revises: 0003
+"""
+
+import sqlalchemy as sa
+from alembic import op
+
+from jobmon.server.web.models.base import BigId, Instant
+
+revision = "0004"
+down_revision = "0003"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.create_table(
+        "access_token",
+        sa.Column("id", BigId, nullable=False),
+        sa.Column("token_hash", sa.String(length=64), nullable=False),
+        sa.Column("user", sa.String(length=150), nullable=False),
+        sa.Column("role", sa.String(length=20), nullable=False),
+        sa.Column("label", sa.String(length=255), nullable=False),
+        sa.Column("workflow_run_id", BigId, nullable=True),
+        sa.Column("created_at", Instant, nullable=False),
+        sa.Column("expires_at", Instant, nullable=True),
+        sa.Column("revoked_at", Instant, nullable=True),
+        sa.ForeignKeyConstraint(
+            ["workflow_run_id"], ["workflow_run.id"], name=op.f("fk_access_token_workflow_run_id")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_access_token")),
+        sa.UniqueConstraint("token_hash", name=op.f("uq_access_token_token_hash")),
+    )
+    op.create_index(op.f("ix_access_token_user"), "access_token", ["user"])
+    op.create_index(op.f("ix_access_token_workflow_run_id"), "access_token", ["workflow_run_id"])
+
+
+def downgrade() -> None:
+    op.drop_table("access_token")
