@@ -406,7 +406,7 @@ class AttemptsMachine(RuleBasedStateMachine):
     def take(self, data: st.DataObject, key: str, goes_on: bool, adopt: bool) -> None:
         """A process takes a run, perhaps one that is over or that another one has; one gets it, and may ask twice."""
         run_id = data.draw(st.sampled_from(self.run_ids))
-        message = TakeRunRequest(key, ProcessIdentity(key, "", 1, 1), 90)
+        message = TakeRunRequest(f"{key}{run_id}", ProcessIdentity(key, "", 1, 1), 90)
         with self.database.read() as connection:
             before = run_state(connection, run_id).status
         taken = self.try_to(

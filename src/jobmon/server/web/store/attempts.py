@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Any
 
 import msgspec
-from sqlalchemy import BindParameter, Connection, Update, bindparam, insert, select, update
+from sqlalchemy import BindParameter, Connection, bindparam, insert, select, update
 
 from jobmon.core.instance_event import InstanceEvent
 from jobmon.core.states import (
@@ -24,7 +24,7 @@ from jobmon.core.states import (
     TaskStatus,
     retry_policies,
 )
-from jobmon.server.web import dialect
+from jobmon.server.web import bulk, dialect
 from jobmon.server.web.fsm.task import Attempt, Step, decide
 from jobmon.server.web.models import (
     Array,
@@ -41,8 +41,8 @@ CHUNK = 1000
 DESCRIPTION_CHARACTERS = 20_000
 NO_POLICY = "{}"
 
-_instance = TaskInstance.__table__
-_task = Task.__table__
+_instance: Any = TaskInstance.__table__
+_task: Any = Task.__table__
 
 _DETAILS = (
     "nodename",
@@ -93,7 +93,21 @@ _LOAD = (
 _MARK_TASKS = (
     update(Task).where(Task.id.in_(_IDS)).values(status=bindparam("new_status"), status_date=bindparam("now"))
 )
-_APPEND_HISTORY = insert(TaskHistory)
+_history: Any = TaskHistory.__table__
+_HISTORY_COLUMNS = (
+    "workflow_run_id",
+    "cursor",
+    "task_id",
+    "task_instance_id",
+    "event",
+    "instance_from",
+    "instance_to",
+    "task_from",
+    "task_to",
+    "occurred_at",
+    "actor",
+    "note",
+)
 _APPEND_ERRORS = insert(TaskInstanceErrorLog)
 _EMPTY = (None, "", 0)
 _MAY_BE_ZERO = frozenset({"stdout_log", "stderr_log", "exit_code", "wallclock", "maxrss", "cpu", "io"})
@@ -334,23 +348,15 @@ class _Writer:
         update_by_id(self.connection, _task, singly)
 
 
-@lru_cache(256)
-def _update_of(table: Any, columns: tuple[str, ...]) -> Update:
-    return (
-        update(table)
-        .where(table.c.id == bindparam("row_id"))
-        .values({name: bindparam(f"new_{name}") for name in columns})
-    )
-
-
 def update_by_id(connection: Connection, table: Any, values_by_id: Mapping[int, Mapping[str, Any]]) -> None:
     """Update rows by id, one statement for all rows that set the same columns."""
-    groups: dict[tuple[str, ...], list[dict[str, Any]]] = defaultdict(list)
+    groups: dict[tuple[str, ...], list[tuple[Any, ...]]] = defaultdict(list)
     for row_id in sorted(values_by_id):
         values = values_by_id[row_id]
-        groups[tuple(sorted(values))].append({"row_id": row_id, **{f"new_{k}": v for k, v in values.items()}})
+        columns = tuple(sorted(values))
+        groups[columns].append((*(values[name] for name in columns), row_id))
     for columns, rows in groups.items():
-        connection.execute(_update_of(table, columns), rows)
+        bulk.update_rows(connection, table, columns, rows)
 
 
 def history_append(
@@ -363,26 +369,24 @@ def history_append(
     """Append lines of history."""
     if not lines:
         return
-    connection.execute(
-        _APPEND_HISTORY,
-        [
-            {
-                "workflow_run_id": attempt.workflow_run_id,
-                "cursor": cursors.get(attempt.workflow_run_id, 0),
-                "task_id": attempt.task_id,
-                "task_instance_id": attempt.task_instance_id,
-                "event": step.event,
-                "instance_from": step.instance_from,
-                "instance_to": step.instance_to,
-                "task_from": step.task_from,
-                "task_to": step.task_to,
-                "occurred_at": now,
-                "actor": actor,
-                "note": step.note,
-            }
-            for attempt, step in lines
-        ],
-    )
+    rows = [
+        (
+            attempt.workflow_run_id,
+            cursors.get(attempt.workflow_run_id, 0),
+            attempt.task_id,
+            attempt.task_instance_id,
+            step.event,
+            step.instance_from,
+            step.instance_to,
+            step.task_from,
+            step.task_to,
+            now,
+            actor,
+            step.note,
+        )
+        for attempt, step in lines
+    ]
+    bulk.insert_rows(connection, _history, _HISTORY_COLUMNS, rows)
 
 
 def attempts_extend_reports(

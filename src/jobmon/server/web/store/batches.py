@@ -19,7 +19,7 @@ from jobmon.core.states import (
     sources,
 )
 from jobmon.serializers.swarm import BatchRequest, BatchResponse
-from jobmon.server.web import dialect
+from jobmon.server.web import bulk, dialect
 from jobmon.server.web.fsm.task import Attempt, Step, decide
 from jobmon.server.web.models import Batch, Task, TaskInstance
 from jobmon.server.web.store.attempts import CHUNK, history_append
@@ -52,7 +52,19 @@ _LOAD = (
     )
     .order_by(Task.id)
 )
-_INSERT = insert(TaskInstance)
+_instance: Any = TaskInstance.__table__
+_COLUMNS = (
+    "id",
+    "workflow_run_id",
+    "array_id",
+    "task_id",
+    "task_resources_id",
+    "array_batch_num",
+    "array_step_id",
+    "status",
+    "submitted_date",
+    "status_date",
+)
 _INSERT_BATCH = insert(Batch)
 _MARK = (
     update(Task)
@@ -87,7 +99,7 @@ def batch_queue_if_ready(
     tasks = _tasks_load(connection, workflow_id, batch.task_ids)
     ready = [row for row in tasks if TaskStatus(row.status) in _QUEUEABLE]
     steps = {row.id: step for step, row in enumerate(ready)}  # a job array has no gaps
-    ids = dialect.allocate_ids(connection, TaskInstance.__table__, len(ready))  # type: ignore[arg-type]
+    ids = dialect.allocate_ids(connection, _instance, len(ready))
     attempts: list[Attempt] = []
     history: list[tuple[Attempt, Step]] = []
     for task_instance_id, row in zip(ids, ready, strict=True):
@@ -170,25 +182,22 @@ def _attempts_insert(
     steps: dict[int, int],
     now: datetime,
 ) -> None:
-    if attempts:
-        connection.execute(
-            _INSERT,
-            [
-                {
-                    "id": attempt.task_instance_id,
-                    "workflow_run_id": attempt.workflow_run_id,
-                    "array_id": batch.array_id,
-                    "task_id": attempt.task_id,
-                    "task_resources_id": batch.task_resources_id,
-                    "array_batch_num": batch.batch_num,
-                    "array_step_id": steps[attempt.task_id],
-                    "status": attempt.instance_status.value,
-                    "submitted_date": now,
-                    "status_date": now,
-                }
-                for attempt in attempts
-            ],
+    rows = [
+        (
+            attempt.task_instance_id,
+            attempt.workflow_run_id,
+            batch.array_id,
+            attempt.task_id,
+            batch.task_resources_id,
+            batch.batch_num,
+            steps[attempt.task_id],
+            attempt.instance_status.value,
+            now,
+            now,
         )
+        for attempt in attempts
+    ]
+    bulk.insert_rows(connection, _instance, _COLUMNS, rows)
 
 
 def _tasks_mark(

@@ -109,7 +109,7 @@ def run_take_if_waiting(
     """Have a controller take over a run that was created; the run counts as being got ready from then on.
 
     Raises:
-        WorkflowRunStateError: another controller took it, or it is over.
+        WorkflowRunStateError: another controller took it, or it is over; or the key is that of another run.
     """
     workflow_id = run_workflow_id(connection, workflow_run_id)
     workflow_lock(connection, workflow_id)
@@ -125,6 +125,7 @@ def run_take_if_waiting(
                 f"Workflow run {workflow_run_id} is {status.name}: a controller can take over a run only before it "
                 f"begins. Create a new one, or type: jobmon workflow resume -w {workflow_id}"
             )
+        _refuse_known_key(connection, message.run_key)
         connection.execute(
             update(WorkflowRun)
             .where(WorkflowRun.id == workflow_run_id)
@@ -140,6 +141,14 @@ def run_take_if_waiting(
     return WorkflowRunResponse(
         workflow_run_id, run.status, _next_batch_num(connection, workflow_id), run.last_cursor
     )
+
+
+def _refuse_known_key(connection: Connection, run_key: str) -> None:
+    other = connection.scalar(select(WorkflowRun.id).where(WorkflowRun.run_key == run_key))
+    if other is not None:
+        raise WorkflowRunStateError(
+            f"The key of this controller is that of workflow run {other}: a run has its own."
+        )
 
 
 def run_order_drain_if_alive(
