@@ -3,14 +3,32 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, Executable, Table, bindparam, event, func, insert, select, update
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    Engine,
+    Executable,
+    Table,
+    any_,
+    bindparam,
+    event,
+    func,
+    insert,
+    select,
+    update,
+)
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.sql.selectable import GenerativeSelect
+from sqlalchemy.types import NullType
 
 from jobmon.server.web.models import IdBlock
 
@@ -40,6 +58,23 @@ SelectT = TypeVar("SelectT", bound=GenerativeSelect)
 def lock_rows(connection: Connection, statement: SelectT) -> SelectT:
     """Have a select lock its rows; a SQLite writer holds the lock of the whole file already."""
     return statement if is_sqlite(connection) else statement.with_for_update()
+
+
+@contextmanager
+def limited_idle(connection: Connection, seconds: float) -> Iterator[None]:
+    """Have the database end the transaction, and free its locks, when this process stops talking in the middle of it.
+
+    SQLite and MySQL cannot do that.
+    """
+    whole = max(1, int(seconds))
+    is_mariadb = bool(getattr(connection.dialect, "is_mariadb", False))
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(f"SET LOCAL idle_in_transaction_session_timeout = '{whole}s'")
+    elif is_mariadb:
+        connection.exec_driver_sql(f"SET SESSION idle_transaction_timeout = {whole}")
+    yield
+    if is_mariadb:  # after an error the connection's next user may be limited as well, which does no harm
+        connection.exec_driver_sql("SET SESSION idle_transaction_timeout = DEFAULT")
 
 
 def insert_ignore(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -143,3 +178,29 @@ def configure(engine: Engine) -> None:
     def _on_begin(connection: Connection) -> None:
         is_write = connection.get_execution_options().get("jobmon_write", True)
         connection.exec_driver_sql("BEGIN IMMEDIATE" if is_write else "BEGIN")
+
+
+class among(FunctionElement[Any]):  # noqa: N801 - reads as an operator: where(among(Task.id, "ids"))
+    """Whether an id is one of many, which are given as the list parameter ``name``.
+
+    PostgreSQL takes them as one array; the others as a list of parameters.
+    """
+
+    name = "among"
+    inherit_cache = True
+    type = NullType()  # a Boolean would be compared with 1 where there is no such type
+
+    def __init__(self, column: Any, name: str) -> None:
+        super().__init__(column, bindparam(name, type_=postgresql.ARRAY(BigInteger)))
+
+
+@compiles(among)
+def _in_list(element: among, compiler: SQLCompiler, **options: Any) -> str:
+    column, ids = element.clauses
+    return compiler.process(column.in_(bindparam(ids.key, expanding=True)), **options)
+
+
+@compiles(among, "postgresql")
+def _in_array(element: among, compiler: SQLCompiler, **options: Any) -> str:
+    column, ids = element.clauses
+    return compiler.process(column == any_(ids), **options)

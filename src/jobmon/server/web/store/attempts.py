@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Any
 
 import msgspec
-from sqlalchemy import BindParameter, Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 
 from jobmon.core.instance_event import InstanceEvent
 from jobmon.core.states import (
@@ -60,17 +60,22 @@ _DETAILS = (
     "cause",
 )
 # Statements are built once: building one takes longer than running it.
-_IDS: BindParameter[Any] = bindparam("ids", expanding=True)
 _LOCK_RUNS = (
-    select(WorkflowRun.id, WorkflowRun.last_cursor).where(WorkflowRun.id.in_(_IDS)).order_by(WorkflowRun.id)
+    select(WorkflowRun.id, WorkflowRun.last_cursor)
+    .where(dialect.among(WorkflowRun.id, "ids"))
+    .order_by(WorkflowRun.id)
 )
 _LOCK_RUNS_OF = (
     select(WorkflowRun.id, WorkflowRun.last_cursor, WorkflowRun.status)
-    .where(WorkflowRun.id.in_(select(TaskInstance.workflow_run_id).where(TaskInstance.id.in_(_IDS))))
+    .where(
+        WorkflowRun.id.in_(select(TaskInstance.workflow_run_id).where(dialect.among(TaskInstance.id, "ids")))
+    )
     .order_by(WorkflowRun.id)
 )
 _ADVANCE_CURSOR = (
-    update(WorkflowRun).where(WorkflowRun.id.in_(_IDS)).values(last_cursor=WorkflowRun.last_cursor + 1)
+    update(WorkflowRun)
+    .where(dialect.among(WorkflowRun.id, "ids"))
+    .values(last_cursor=WorkflowRun.last_cursor + 1)
 )
 _LOAD = (
     select(
@@ -87,11 +92,13 @@ _LOAD = (
     )
     .join(Task, Task.id == TaskInstance.task_id)
     .join(Array, Array.id == TaskInstance.array_id)
-    .where(TaskInstance.id.in_(_IDS))
+    .where(dialect.among(TaskInstance.id, "ids"))
     .order_by(TaskInstance.id)
 )
 _MARK_TASKS = (
-    update(Task).where(Task.id.in_(_IDS)).values(status=bindparam("new_status"), status_date=bindparam("now"))
+    update(Task)
+    .where(dialect.among(Task.id, "ids"))
+    .values(status=bindparam("new_status"), status_date=bindparam("now"))
 )
 _history: Any = TaskHistory.__table__
 _HISTORY_COLUMNS = (
