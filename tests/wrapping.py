@@ -123,8 +123,8 @@ class Site:
         self.work.mkdir()
         self.processes: list[subprocess.Popen[bytes]] = []
 
-    def write(self, *commands: str, name: str = "fit", **header: Any) -> Path:
-        """A batch file of these commands; the attempts are 41, 42 …"""
+    def write(self, *commands: str, name: str = "fit", sizes: Sequence[int] = (), **header: Any) -> Path:
+        """A batch file of these commands; the attempts are 41, 42 …; ``sizes``: how many each step runs."""
         defaults: dict[str, Any] = {
             "version": __version__,
             "workflow_id": 7,
@@ -147,7 +147,7 @@ class Site:
             BatchElement(INSTANCE + number, 400 + number, name, command)
             for number, command in enumerate(commands)
         ]
-        write_batch(path, BatchHeader(**{**defaults, **header}), elements)
+        write_batch(path, BatchHeader(**{**defaults, **header}), elements, sizes)
         return path
 
     def start_file(
@@ -183,6 +183,13 @@ class Site:
     def run(self, command: str, **header: Any) -> int:
         """Run a command to its end; the exit code of the wrapper."""
         return self.start(command, **header).end()
+
+    def start_all(self, *commands: str, **header: Any) -> Wrapped:
+        """Start the wrapper of a job that runs all these commands, for which there is plenty of time."""
+        sizes = (len(commands),)
+        return self.start_file(
+            self.write(*commands, sizes=sizes, **{"runtime": 20, "job_seconds": 600, **header})
+        )
 
     def log(self, letter: str = "o", name: str = "fit", step: int = 0) -> bytes:
         """What a command wrote to its log file."""

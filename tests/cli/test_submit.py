@@ -21,6 +21,7 @@ from jobmon.client.tool import Tool
 from jobmon.client.workflow import Workflow
 from jobmon.core.exceptions import UsageError
 from jobmon.core.requester import Requester
+from jobmon.plugins.multiprocess.queue import LocalQueue
 
 
 @pytest.fixture
@@ -58,6 +59,18 @@ def test_what_a_batch_cluster_would_get(site: Site, requester: Requester) -> Non
     assert "As 3 job arrays, the first of them: (its step 1 is fit_n-0: fit 0)\n\nsubmit fit-1" in text
     assert "  sum: 1 task on hpc, queue long" in text
     assert msgspec.json.decode(msgspec.json.encode(preview), type=SubmissionPreview) == preview
+
+
+def test_tasks_that_share_jobs_are_shown_so(
+    site: Site, requester: Requester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fewer steps, and the time of all tasks of one."""
+    monkeypatch.setattr(LocalQueue, "longest_shared_seconds", lambda queue, resources: 600.0)
+    preview = preview_workflow(workflow_on(requester, "hpc", 100, queue="short", runtime=5))
+    (ready,) = preview.ready
+    assert (ready.num_tasks, ready.num_batches, ready.tasks_per_job) == (100, 1, 6)
+    assert ready.script.startswith("submit fit-1.WORKFLOW.RUN of 17 to short")
+    assert "As 1 job array, whose jobs run 6 tasks one after the other, this: " in preview_text(preview)
 
 
 def test_limits_of_concurrency_are_shown(site: Site, requester: Requester) -> None:

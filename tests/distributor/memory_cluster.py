@@ -100,7 +100,13 @@ class KnownServer:
 class Run:
     """A run with attempts on the cluster; keeps what is reported, and takes note of it as the controller's loop does."""
 
-    def __init__(self, cluster: MemoryCluster, directory: Path, is_server_known: bool = True) -> None:
+    def __init__(
+        self,
+        cluster: MemoryCluster,
+        directory: Path,
+        is_server_known: bool = True,
+        longest_shared_seconds: float = 0.0,
+    ) -> None:
         self.cluster = cluster
         self.shared = SharedDirectory(directory / "shared", 5)
         self.shared.prepare()
@@ -115,6 +121,7 @@ class Run:
             lambda: (),
             Watch(0.2, 0.4),
             KnownServer(is_server_known),
+            lambda resources: longest_shared_seconds,
         )
         self.events: list[InstanceEvent] = []
         self._told = threading.Condition()
@@ -128,8 +135,15 @@ class Run:
             self.attempts.note(events, time.monotonic())
             self._told.notify_all()
 
-    def submit(self, *task_instance_ids: int, batch_num: int = 1, max_running: int = 0) -> str:
-        """Hand over a batch; its job name."""
+    def submit(
+        self,
+        *task_instance_ids: int,
+        batch_num: int = 1,
+        max_running: int = 0,
+        repeated: Sequence[int] = (),
+        **resources: object,
+    ) -> str:
+        """Hand over a batch; its job name. ``repeated`` are attempts of tasks that were attempted before."""
         ids = list(task_instance_ids)
         name = self.attempts.job_name("fit model", batch_num)
         batch = BatchResponse(
@@ -141,7 +155,13 @@ class Run:
             ["t"] * len(ids),
             ["true"] * len(ids),
         )
-        self.attempts.run(batch, {"queue": "q"}, name=name, max_running=max_running)
+        self.attempts.run(
+            batch,
+            {"queue": "q", **resources},
+            name=name,
+            max_running=max_running,
+            repeated={1000 + i for i in repeated},
+        )
         return name
 
     def wait_for(self, condition: Callable[[], object], what: str) -> None:

@@ -14,6 +14,7 @@ from jobmon.core.exceptions import ClusterBusy, ClusterUnreachable, SubmissionEr
 from jobmon.core.instance_event import InstanceEvent
 from jobmon.core.states import Cause, TaskInstanceEvent, TaskInstanceStatus
 from jobmon.distributor import batch as batch_module
+from jobmon.distributor import submitting
 from jobmon.serializers.swarm import InstanceChanges, LiveInstance
 
 E = TaskInstanceEvent
@@ -28,7 +29,7 @@ def cluster() -> MemoryCluster:
 @pytest.fixture
 def run(cluster: MemoryCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
     """An open run on it, whose pauses are short."""
-    monkeypatch.setattr(batch_module, "BUSY_SECONDS", 0.05)
+    monkeypatch.setattr(submitting, "BUSY_SECONDS", 0.05)
     monkeypatch.setattr(batch_module, "LONGEST_RETRY_SECONDS", 0.05)
     run = Run(cluster, tmp_path)
     run.open()

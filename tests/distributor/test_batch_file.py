@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from jobmon.core.configuration import JobmonConfig
 from jobmon.core.exceptions import UsageError
-from jobmon.distributor.batch_file import BatchElement, BatchHeader, wrapper_words, write_batch
+from jobmon.distributor.batch_file import BatchElement, BatchHeader, read_steps, wrapper_words, write_batch
 from jobmon.worker_node import wire
 
 HEADER = BatchHeader(
@@ -68,7 +68,8 @@ def test_the_wrapper_reads_what_was_written(
     for step, element in enumerate(elements):
         batch = wire.Batch(bytes(path), step)
         assert batch.num_steps == len(elements)
-        found = (batch.task_instance_id, batch.task_id, batch.name, batch.command)
+        (read,) = batch.elements
+        found = (read.task_instance_id, read.task_id, read.name, read.command)
         assert found == (element.task_instance_id, element.task_id, raw(element.name), raw(element.command))
         assert batch.shell == [raw(word) for word in header.shell]
         assert batch.environment == {raw(name): raw(value) for name, value in header.environment.items()}
@@ -80,6 +81,21 @@ def test_the_wrapper_reads_what_was_written(
                 assert batch.number(each.name.encode()) == value
     with pytest.raises(wire.Unreadable, match=f"has no step {len(elements)}"):
         wire.Batch(bytes(path), len(elements))
+
+
+@given(st.lists(st.integers(1, 5), min_size=1, max_size=12))
+def test_several_attempts_of_a_step(tmp_path_factory: pytest.TempPathFactory, sizes: list[int]) -> None:
+    """The wrapper reads those of its step, in order; the controller reads which they all are."""
+    path = tmp_path_factory.getbasetemp() / "shared"
+    ids = iter(range(7, 100))
+    steps = [[next(ids) for _ in range(size)] for size in sizes]
+    elements = [BatchElement(i, i + 1000, f"n{i}", f"echo {i}") for step in steps for i in step]
+    write_batch(path, HEADER, elements, sizes)
+    assert read_steps(path) == steps
+    for number, step in enumerate(steps):
+        found = [(each.task_instance_id, each.command) for each in wire.Batch(bytes(path), number).elements]
+        assert found == [(i, f"echo {i}".encode()) for i in step]
+        assert [wire.step_of(bytes(path), i) for i in step] == [number] * len(step)
 
 
 def test_a_file_cut_off_anywhere_is_damaged(tmp_path: Path) -> None:
@@ -96,7 +112,7 @@ def test_a_file_cut_off_anywhere_is_damaged(tmp_path: Path) -> None:
             except wire.Unreadable:
                 continue
             assert step == 0
-            assert batch.command == b"echo a"
+            assert batch.elements[0].command == b"echo a"
 
 
 def test_steps_are_found_by_their_attempt(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -9,8 +11,8 @@ from jobmon.distributor.throttle import UNLIMITED, SubmittedBatch, held_by_array
 
 
 def batch(name: str, array_id: int, num_live: int, max_running: int = UNLIMITED) -> SubmittedBatch:
-    """A batch on the cluster."""
-    return SubmittedBatch(name, array_id, num_live, max_running)
+    """A batch on the cluster, whose attempts have a job each."""
+    return SubmittedBatch(name, array_id, Counter(range(num_live)), max_running)
 
 
 def test_older_batches_come_first() -> None:
@@ -41,13 +43,13 @@ def test_no_limit_is_exceeded(
     """Neither the workflow's nor any array's, and no room is left that somebody waits for."""
     batches = [batch(str(i), array_id, size) for i, (array_id, size) in enumerate(sizes)]
     shares = share(batches, workflow_limit, array_limits)
-    running = {b.name: b.num_live if shares[b.name] == UNLIMITED else shares[b.name] for b in batches}
+    running = {b.name: b.num_jobs if shares[b.name] == UNLIMITED else shares[b.name] for b in batches}
     assert sum(running.values()) <= workflow_limit
     for array_id, limit in array_limits.items():
         used = sum(running[b.name] for b in batches if b.array_id == array_id)
         assert used <= limit
     for b in batches:
-        if running[b.name] < b.num_live:
+        if running[b.name] < b.num_jobs:
             used = sum(running[o.name] for o in batches if o.array_id == b.array_id)
             is_array_full = b.array_id in array_limits and used >= array_limits[b.array_id]
             assert is_array_full or sum(running.values()) == workflow_limit

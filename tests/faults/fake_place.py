@@ -15,7 +15,7 @@ from processes import Place, Script, wait_until
 
 HASTY_FLOW = Path(__file__).with_name("hasty_flow.py")
 HASTE: Mapping[str, float] = {
-    "jobmon.distributor.batch.BUSY_SECONDS": 0.5,
+    "jobmon.distributor.submitting.BUSY_SECONDS": 0.5,
     "jobmon.distributor.batch.LONGEST_RETRY_SECONDS": 1,
     "jobmon.distributor.watch.UNTOLD_SECONDS": 6,
     "jobmon.plugins.slurm.distributor.SETTLING_SECONDS": 3,

@@ -240,14 +240,14 @@ def test_without_a_cluster_tests_are_skipped_and_ci_fails(tmp_path: Path) -> Non
     assert outcome(CI="true", SLURM="no").startswith("Skipped")
 
 
-def test_with_slurm_passes_on_how_the_command_ended(tmp_path: Path) -> None:
+def test_with_engines_passes_on_how_the_command_ended(tmp_path: Path) -> None:
     """The wrapper of `make test` ends as its command does and leaves alone a cluster that was up before."""
     before = pids()
     done = subprocess.run(
-        [str(lab.SCRIPTS / "with-slurm"), "sh", "-c", "exit 5"],
+        [str(lab.SCRIPTS / "with-engines"), "sh", "-c", "exit 5"],
         capture_output=True,
         text=True,
-        env={**os.environ, "SLURM_LAB_LOG": str(tmp_path / "up.log")},
+        env={**os.environ, "DATABASES": "no", "ENGINES_LOG_DIR": str(tmp_path)},
         timeout=lab.COMMAND_SECONDS,
     )
     assert (done.returncode, done.stdout, done.stderr) == (5, "", "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any, cast
 
 import pytest
@@ -11,6 +12,7 @@ from jobmon.core.configuration import JobmonConfig
 from jobmon.core.exceptions import ClusterUnreachable, ServerError
 from jobmon.swarm.batch_clusters import MAX_EXCLUDED_NODES, BadNodes
 from jobmon.swarm.gateway import Gateway
+from processes import wait_until
 
 
 class Node:
@@ -57,6 +59,25 @@ def test_what_failed_a_moment_ago_is_avoided_at_once() -> None:
     assert list(bad_nodes()) == ["n3"]
     world.known_bad = []
     assert list(bad_nodes()) == []
+
+
+def test_a_server_that_does_not_answer_holds_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was known counts; the question goes on, and is not asked twice at a time."""
+    monkeypatch.setattr("jobmon.swarm.batch_clusters.ANSWER_SECONDS", 0.01)
+    world = World(100)
+    asked, answer = [], threading.Event()
+
+    def bad_nodes(cluster_name: str) -> list[Node]:
+        asked.append(cluster_name)
+        answer.wait(20)
+        return [Node("n3")]
+
+    monkeypatch.setattr(world, "bad_nodes", bad_nodes)
+    found = bad_nodes_of(world)
+    assert [list(found()) for _ in range(5)] == [[]] * 5
+    assert asked == ["c"]
+    answer.set()
+    wait_until(lambda: list(found()) == ["n3"], "the answer")
 
 
 @pytest.mark.parametrize(

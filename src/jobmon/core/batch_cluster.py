@@ -1,14 +1,16 @@
 """What passes between a controller and a batch cluster: batches go in, looks and ends come out.
 
 A *batch* is the attempts of tasks of one array that ask for the same resources; on the cluster it is one job array. Its
-steps count from 0; each has a ``distributor_id`` of its own. Which attempt a step belongs to stands in the *batch file*
-(:mod:`jobmon.distributor.batch_file`), which the wrapper on the compute node reads.
+steps count from 0; each has a ``distributor_id`` of its own. A step runs one attempt, or several short ones, one after the
+other; which they are stands in the *batch file* (:mod:`jobmon.distributor.batch_file`), which the wrapper on the
+compute node reads.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +27,15 @@ class BatchJob:
     Attributes:
         name: name of the job on the cluster; no other batch of any database ever has the same.
         array_id, batch_num: the batch in Jobmon's database.
-        task_instance_ids: the attempt of each step.
-        batch_file: read by the wrapper; it says which attempt a step is.
+        task_instance_ids: the attempts, those of the first step first.
+        batch_file: read by the wrapper; it says which attempts a step runs.
         wrapper: words of the command that runs the wrapper; the cluster's script adds ``--step N`` and
             ``--distributor-id ID``.
         requested_resources: what each step asks for, in canonical units; ``working_dir`` and ``queue`` are filled in.
         log_directory: where the cluster's own logs go, on a file system its nodes share.
         max_running: most steps that may run at once; 0: all.
         excluded_nodes: nodes it must not run on.
+        sizes: how many attempts each step runs, one after the other; empty: one each.
     """
 
     name: str
@@ -45,11 +48,19 @@ class BatchJob:
     log_directory: Path
     max_running: int = 0
     excluded_nodes: tuple[str, ...] = ()
+    sizes: tuple[int, ...] = ()
 
     @property
     def num_steps(self) -> int:
         """Steps of the array."""
-        return len(self.task_instance_ids)
+        return len(self.sizes or self.task_instance_ids)
+
+    @property
+    def first_attempts(self) -> tuple[int, ...]:
+        """The first attempt of each step."""
+        if not self.sizes:
+            return self.task_instance_ids
+        return tuple(self.task_instance_ids[first] for first in accumulate(self.sizes[:-1], initial=0))
 
 
 @dataclass(frozen=True)

@@ -71,6 +71,14 @@ class ClusterQueue(ABC):
         """Names of resources that must be given."""
         return []
 
+    def longest_shared_seconds(self, requested_resources: Mapping[str, Any]) -> float:
+        """Longest run time a job may ask for that runs several attempts with these resources, one after the other.
+
+        0, the default: each attempt has a job of its own. A cluster can have more only if its jobs run the wrapper as
+        ``BatchJob.wrapper`` says, and if ``runtime`` is what limits their time.
+        """
+        return 0.0
+
 
 @dataclass(frozen=True)
 class ClusterCapabilities:
@@ -254,7 +262,7 @@ class ClusterDistributor(ABC):
                     job.name,
                     resources,
                 )
-                for step, task_instance_id in enumerate(job.task_instance_ids)
+                for step, task_instance_id in enumerate(job.first_attempts)
             }
 
     def find_batch(self, name: str, num_steps: int) -> dict[int, str]:

@@ -112,9 +112,15 @@ class ClusterAttempts(Protocol):
         ...
 
     def run(
-        self, batch: BatchResponse, requested_resources: Mapping[str, Any], *, name: str, max_running: int
+        self,
+        batch: BatchResponse,
+        requested_resources: Mapping[str, Any],
+        *,
+        name: str,
+        max_running: int,
+        repeated: Collection[int] = (),
     ) -> None:
-        """Hand over the attempts of a batch."""
+        """Hand over the attempts of a batch; ``repeated`` are tasks that were attempted before."""
         ...
 
     def adopt(self, attempts: Sequence[LiveInstance]) -> None:

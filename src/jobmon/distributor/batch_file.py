@@ -1,8 +1,9 @@
-"""The file that tells the wrappers on compute nodes which attempt each step of a batch is, and what to run.
+"""The file that tells the wrappers on compute nodes which attempts each step of a batch runs, and their commands.
 
-It is made to be read by :mod:`jobmon.worker_node.wrapper` in a few milliseconds, whatever the number of steps: a line with the
-lengths of what follows; the header, records ``key=value`` that end with a NUL byte; a table of positions, eight bytes
-each; and a block for each step. Keys may come more than once; texts are UTF-8, and bytes that are not
+It is made to be read by :mod:`jobmon.worker_node.wrapper` in a few milliseconds, whatever the number of attempts: a line with
+the lengths of what follows; the header, records ``key=value`` that end with a NUL byte; a table of the places of
+attempts in the file and one of the first attempt of each step, eight bytes each; and a block for each attempt. A
+step has all attempts up to the first of the next. Keys may come more than once; texts are UTF-8, and bytes that are not
 (:pep:`383`) stay as they are.
 """
 
@@ -12,20 +13,23 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from importlib.util import find_spec
+from itertools import accumulate, pairwise
 from pathlib import Path
 
 from jobmon.core.configuration import JobmonConfig
 from jobmon.core.exceptions import ClusterError, UsageError
 from jobmon.distributor.private_file import write_private
 
-FORMAT = 1
+FORMAT = 2
+MARK = "jobmon-batch"
+PLACE_BYTES = 8
 _REPEATED = frozenset({"shell", "environment"})
 _START = "import sys;sys.path.insert(0,sys.argv[1]);import wrapper;wrapper.main()"
 
 
 @dataclass(frozen=True)
 class BatchHeader:
-    """What all steps of a batch share.
+    """What all attempts of a batch have in common.
 
     Attributes:
         version: of Jobmon; a wrapper of another one refuses to run.
@@ -41,7 +45,8 @@ class BatchHeader:
         interrupt_seconds: time a command has to end after it was asked to.
         start_wait_seconds: how long the server is tried before a command starts.
         report_wait_seconds: how long after it has ended.
-        runtime: seconds granted; 0: not known.
+        runtime: seconds granted to an attempt; 0: not known.
+        job_seconds: seconds granted to a job that runs several attempts; 0: none does.
         memory: bytes asked for; 0: not known.
         shell: words that a command is put behind.
         environment: variables added to the job's own.
@@ -65,6 +70,7 @@ class BatchHeader:
     start_wait_seconds: float
     report_wait_seconds: float
     runtime: int = 0
+    job_seconds: int = 0
     memory: int = 0
     shell: tuple[str, ...] = ("/bin/sh", "-c")
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -73,7 +79,7 @@ class BatchHeader:
 
 @dataclass(frozen=True)
 class BatchElement:
-    """A step of a batch: one attempt.
+    """One attempt of a batch.
 
     Attributes:
         task_instance_id, task_id: the attempt and its task.
@@ -87,21 +93,50 @@ class BatchElement:
     command: str
 
 
-def write_batch(path: Path, header: BatchHeader, elements: Sequence[BatchElement]) -> None:
+def write_batch(
+    path: Path, header: BatchHeader, elements: Sequence[BatchElement], sizes: Sequence[int] = ()
+) -> None:
     """Write the batch file; it appears as a whole, readable by its owner only.
 
+    Args:
+        path: the file.
+        header: what the attempts have in common.
+        elements: the attempts, those of one step next to each other.
+        sizes: how many attempts each step has; empty: one each.
+
     Raises:
-        UsageError: it cannot be written, or a text holds what no command or variable can: a NUL byte.
+        UsageError: a text holds what no command or variable can: a NUL byte.
+        SharedFileError: the file cannot be written.
     """
     head = b"".join(_bytes(f"{key}={value}", key) + b"\0" for key, value in _records(header))
     blocks = [_block(element) for element in elements]
-    first = f"jobmon-batch {FORMAT} {len(head)} {len(blocks)}\n".encode()
-    position = len(first) + len(head) + 8 * (len(blocks) + 1)
-    table = bytearray(position.to_bytes(8, "big"))
-    for block in blocks:
-        position += len(block)
-        table += position.to_bytes(8, "big")
-    write_private(path, b"".join([first, head, bytes(table), *blocks]))
+    firsts = list(accumulate(sizes or [1] * len(blocks), initial=0))
+    first = f"{MARK} {FORMAT} {len(head)} {len(blocks)} {len(firsts) - 1}\n".encode()
+    tables_bytes = PLACE_BYTES * (len(blocks) + 1 + len(firsts))
+    places = accumulate(map(len, blocks), initial=len(first) + len(head) + tables_bytes)
+    tables = b"".join(number.to_bytes(PLACE_BYTES, "big") for number in (*places, *firsts))
+    write_private(path, b"".join([first, head, tables, *blocks]))
+
+
+def read_steps(path: Path) -> list[list[int]]:
+    """The attempts of each step of a batch file, in the order in which they run.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is damaged, or of another Jobmon.
+    """
+    data = path.read_bytes()
+    first, _, rest = data.partition(b"\n")
+    mark, number, head_bytes, num_attempts, num_steps = first.split(b" ")
+    if (mark, number) != (MARK.encode(), str(FORMAT).encode()):
+        raise ValueError("it does not begin as such a file does")
+    table = rest[int(head_bytes) :][: PLACE_BYTES * (int(num_attempts) + int(num_steps) + 2)]
+    numbers = [
+        int.from_bytes(table[at : at + PLACE_BYTES], "big") for at in range(0, len(table), PLACE_BYTES)
+    ]
+    places, firsts = numbers[: int(num_attempts)], numbers[int(num_attempts) + 1 :]
+    attempts = [int(data[place : place + 20].partition(b"\0")[0]) for place in places]
+    return [attempts[start:stop] for start, stop in pairwise(firsts)]
 
 
 def _records(header: BatchHeader) -> Iterable[tuple[str, object]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +110,7 @@ class LocalAttempts:
         *,
         name: str = "",
         max_running: int = 0,
+        repeated: Collection[int] = (),
     ) -> None:
         """Hand the attempts of a batch to the cluster."""
         resources = dict(requested_resources)

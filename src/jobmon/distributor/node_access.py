@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -17,7 +18,22 @@ LOOPBACK = "127.0.0.1"
 AUTO, NONE = "auto", "none"
 MAX_NODES = 8
 """Nodes asked for the way to them: all of a cluster are behind the same interface, or it takes a word of the user."""
+USED_SHARE = 0.5
+"""Part of a token's life after which a running controller gives its wrappers another one."""
 _ANY_PORT = 9  # discard; nothing is sent there
+
+
+@dataclass(frozen=True)
+class WorkerToken:
+    """A token that is good for reports of attempts of one workflow.
+
+    Attributes:
+        token: the token.
+        lifetime_seconds: how long it is good.
+    """
+
+    token: str = field(repr=False)
+    lifetime_seconds: float
 
 
 @dataclass(frozen=True)
@@ -29,33 +45,43 @@ class NodeAddress:
         token: bearer token to be shown there; empty: none is asked for.
         reason: why they cannot reach it, as a sentence.
         server: where the server was when this was found out.
+        good_until: (monotonic) when the token should be replaced by another one; ``None``: never.
     """
 
     url: str
     token: str = field(default="", repr=False)
     reason: str = ""
     server: Address | None = field(default=None, repr=False, compare=False)
+    good_until: float | None = field(default=None, compare=False)
 
     def is_current(self, requester: Requester) -> bool:
         """Whether it still holds: a local server that was started anew has another address. Asks nobody."""
+        if self.good_until is not None and time.monotonic() >= self.good_until:
+            return False
         known = requester.known_address
         return known is None or known == self.server
 
 
-def node_address(config: JobmonConfig, requester: Requester, nodes: Sequence[str]) -> NodeAddress:
+def node_address(
+    config: JobmonConfig,
+    requester: Requester,
+    nodes: Sequence[str],
+    make_token: Callable[[], WorkerToken] | None = None,
+) -> NodeAddress:
     """Where the compute nodes of a cluster find the server; a local one is told to listen there.
 
     Args:
         config: ``embedded.node_interface`` says by which address of this machine.
         requester: how to reach the server from here.
         nodes: addresses or names of some of the nodes; empty: not known.
+        make_token: has the server know a token for the run's wrappers; ``None``: they get the one the server was given with.
 
     Raises:
         ServerError: the server does not answer.
     """
     fixed = requester.fixed_address
     if fixed is not None:
-        return _of_given_server(requester, fixed, nodes)
+        return _of_given_server(requester, fixed, nodes, make_token)
     url, server = requester.url, requester.known_address
     try:
         host = _interface(config, nodes)
@@ -153,8 +179,13 @@ def _ask(requester: Requester, host: str, is_for_controllers: bool = False) -> N
     return requester.send("POST", "/local/node_access", message, NodeAccessResponse)
 
 
-def _of_given_server(requester: Requester, server: Address, nodes: Sequence[str]) -> NodeAddress:
-    """The server's own address; one that can, gives a token that is good for less than ours."""
+def _of_given_server(
+    requester: Requester,
+    server: Address,
+    nodes: Sequence[str],
+    make_token: Callable[[], WorkerToken] | None,
+) -> NodeAddress:
+    """The server's own address, with a token that is good for less than ours."""
     if nodes and _is_loopback(server.url):
         try:
             is_elsewhere = way_to(nodes) != LOOPBACK
@@ -170,8 +201,12 @@ def _of_given_server(requester: Requester, server: Address, nodes: Sequence[str]
         return NodeAddress(server.url, server=server)
     try:
         token = _ask(requester, urlsplit(server.url).hostname or LOOPBACK).token
-    except UsageError:  # no local server: it knows one kind of token
-        token = server.token
+    except UsageError:  # no local server
+        if make_token is None:
+            return NodeAddress(server.url, server.token, server=server)
+        made = make_token()
+        good_until = time.monotonic() + made.lifetime_seconds * USED_SHARE
+        return NodeAddress(server.url, made.token, server=server, good_until=good_until)
     return NodeAddress(server.url, token, server=server)
 
 

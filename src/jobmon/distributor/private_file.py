@@ -6,14 +6,14 @@ import os
 import tempfile
 from pathlib import Path
 
-from jobmon.core.exceptions import UsageError
+from jobmon.core.exceptions import SharedFileError
 
 
 def write_private(path: Path, content: bytes) -> None:
     """Write a file, mode 0600; whoever reads it meanwhile reads the old one, and an error leaves that as it was.
 
     Raises:
-        UsageError: it cannot be written.
+        SharedFileError: it cannot be written.
     """
     draft = ""
     try:
@@ -26,7 +26,7 @@ def write_private(path: Path, content: bytes) -> None:
     except OSError as error:
         if draft:
             Path(draft).unlink(missing_ok=True)
-        raise UsageError(
+        raise SharedFileError(
             f"The file {path}, which the compute nodes read, cannot be written: {error.strerror}. Make room there, "
             "or set distributor.shared_directory to another directory that this machine shares with them."
         ) from error

@@ -77,7 +77,8 @@ class SharedDirectory:
             user: name of who runs the workflow.
 
         Raises:
-            UsageError: a value has more than one line, or the file cannot be written.
+            UsageError: a value has more than one line.
+            SharedFileError: the file cannot be written.
         """
         lines = (url.rstrip("/"), token, user)
         if any(not line.isprintable() for line in lines):

@@ -9,12 +9,13 @@ Rules
 3. Ids are used again by and by: what the cluster tells of a job of another name is about somebody else's.
 4. Only an answer counts. A cluster that does not answer, or does not know yet, says nothing about an attempt; one is
    given up as lost when the cluster has answered several times, over ``UNTOLD_SECONDS``, that it knows nothing of it.
+5. Attempts of one batch may share a job, and its id. It is cancelled when all that are left of them have to end; one of
+   several is told by the server, at its turn or at its next sign of life.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from jobmon.core.batch_cluster import JobLook, RemoteEnd
@@ -22,10 +23,12 @@ from jobmon.core.instance_event import InstanceEvent
 from jobmon.core.states import (
     TASK_INSTANCE_STARTED,
     TASK_INSTANCE_TERMINAL,
-    Cause,
     TaskInstanceEvent,
     TaskInstanceStatus,
 )
+from jobmon.distributor.verdicts import Watched, events_of_end, forgotten, ordered_end, untold
+
+__all__ = ["NEVER", "SETTLE_SECONDS", "UNTOLD_ANSWERS", "UNTOLD_SECONDS", "Looked", "Watch", "Watched"]
 
 SETTLE_SECONDS = 2.0
 UNTOLD_SECONDS = 180.0
@@ -33,36 +36,8 @@ UNTOLD_ANSWERS = 4
 FIRST_LOOK_SECONDS = 2.0
 SOON_SECONDS = 1.0
 SLOWER = 1.6
+OTHERS_FIRST = "its job runs, and other short tasks of it come first."
 NEVER = float("inf")
-
-
-@dataclass(slots=True)
-class Watched:
-    """An attempt that lives on the cluster, as far as is known.
-
-    Attributes:
-        task_instance_id: the attempt.
-        job_name: name of its batch.
-        distributor_id: its id on the cluster; empty until it is submitted.
-        status: its latest state in the database.
-        reason: why it waits, as it was told last.
-        silent_since: first look (monotonic) that did not list it.
-        num_untold: answers since then that knew nothing of its end.
-        is_ordered: it was ordered to end.
-        is_cancelled: the cluster was told so.
-        is_waiting: the latest look listed it, and it had not been started.
-    """
-
-    task_instance_id: int
-    job_name: str
-    distributor_id: str = ""
-    status: TaskInstanceStatus = TaskInstanceStatus.INSTANTIATED
-    reason: str = ""
-    silent_since: float | None = None
-    num_untold: int = 0
-    is_ordered: bool = False
-    is_cancelled: bool = False
-    is_waiting: bool = False
 
 
 class Looked(NamedTuple):
@@ -88,7 +63,7 @@ class Watch:
     def __init__(self, poll_seconds: float, steady_seconds: float) -> None:
         self.poll_seconds, self.steady_seconds = poll_seconds, max(poll_seconds, steady_seconds)
         self.attempts: dict[int, Watched] = {}
-        self._by_distributor_id: dict[str, Watched] = {}
+        self._jobs: dict[str, dict[int, Watched]] = {}  # by distributor id, then by attempt
         self._replaced: list[Watched] = []
         self._pause = FIRST_LOOK_SECONDS
         self._looked_at = NEVER  # the first submission sets it
@@ -112,10 +87,12 @@ class Watch:
         attempt.distributor_id = distributor_id
         if attempt.status is TaskInstanceStatus.INSTANTIATED:
             attempt.status = TaskInstanceStatus.LAUNCHED
-        former = self._by_distributor_id.get(distributor_id)
-        if former is not None and former is not attempt:
-            self._replaced.append(former)
-        self._by_distributor_id[distributor_id] = attempt
+        job = self._jobs.setdefault(distributor_id, {})
+        strangers = [other for other in job.values() if other.job_name != attempt.job_name]
+        self._replaced += strangers
+        for other in strangers:
+            del job[other.task_instance_id]
+        job[task_instance_id] = attempt
         if self._looked_at == NEVER:
             self._looked_at, self._pause = now, FIRST_LOOK_SECONDS
         else:
@@ -136,9 +113,12 @@ class Watch:
     def remove(self, task_instance_id: int) -> Watched | None:
         """Watch an attempt no longer."""
         attempt = self.attempts.pop(task_instance_id, None)
-        if attempt is not None and self._by_distributor_id.get(attempt.distributor_id) is attempt:
-            del self._by_distributor_id[attempt.distributor_id]
-        if not self._by_distributor_id:
+        job = {} if attempt is None else self._jobs.get(attempt.distributor_id, {})
+        if attempt is not None and job.get(task_instance_id) is attempt:
+            del job[task_instance_id]
+            if not job:
+                del self._jobs[attempt.distributor_id]
+        if not self._jobs:
             self._looked_at = NEVER
         return attempt
 
@@ -146,7 +126,7 @@ class Watch:
         """The ends of attempts whose id the cluster has given to a later one: it does not know of them any more."""
         replaced, self._replaced = self._replaced, []
         return [
-            ordered_end(attempt.task_instance_id) if attempt.is_ordered else _forgotten(attempt)
+            ordered_end(attempt.task_instance_id) if attempt.is_ordered else forgotten(attempt)
             for attempt in replaced
             if attempt.task_instance_id in self.attempts
         ]
@@ -158,8 +138,14 @@ class Watch:
                 self.attempts[task_instance_id].is_ordered = True
 
     def to_cancel(self) -> list[Watched]:
-        """Attempts that have to end and of which the cluster was not told."""
-        return [a for a in self._by_distributor_id.values() if a.is_ordered and not a.is_cancelled]
+        """Attempts that have to end and of which the cluster was not told; not those of jobs in which others go on."""
+        return [
+            attempt
+            for job in self._jobs.values()
+            if all(each.is_ordered for each in job.values())
+            for attempt in job.values()
+            if not attempt.is_cancelled
+        ]
 
     def note_cancelled(self, attempts: Iterable[Watched]) -> None:
         """The cluster was told that they have to end."""
@@ -194,7 +180,7 @@ class Watch:
         """When the next look is due (monotonic)."""
         if self._replaced:
             return 0.0
-        return self._looked_at + self._pause if self._by_distributor_id else NEVER
+        return self._looked_at + self._pause if self._jobs else NEVER
 
     def note_unreachable(self, now: float) -> None:
         """A look was not answered: nothing is known, and the next one need not hurry."""
@@ -203,7 +189,7 @@ class Watch:
 
     def distributor_ids(self) -> list[str]:
         """Ids of all jobs that are watched."""
-        return list(self._by_distributor_id)
+        return list(self._jobs)
 
     # -- what the cluster tells ---------------------------------------------------------------------------
     def note_look(self, looks: Mapping[str, JobLook], asked: Sequence[str], now: float) -> Looked:
@@ -217,10 +203,7 @@ class Watch:
         reasons: dict[str, list[int]] = {}
         impossible: dict[int, str] = {}
         is_news = False
-        for distributor_id in asked:
-            attempt = self._by_distributor_id.get(distributor_id)
-            if attempt is None:
-                continue  # it has told its end meanwhile
+        for distributor_id, attempt in self._asked(asked):
             look = looks.get(distributor_id)
             if look is None or _is_anothers(look.name, attempt):
                 is_news = is_news or attempt.num_untold == 0
@@ -229,9 +212,10 @@ class Watch:
                 continue
             attempt.silent_since, attempt.num_untold = None, 0
             attempt.is_waiting = not look.is_running
-            if look.reason != attempt.reason:
-                attempt.reason = look.reason
-                reasons.setdefault(look.reason, []).append(attempt.task_instance_id)
+            reason = _reason(look, attempt)
+            if reason != attempt.reason:
+                attempt.reason = reason
+                reasons.setdefault(reason, []).append(attempt.task_instance_id)
             if look.can_never_start and not attempt.is_ordered:
                 impossible[attempt.task_instance_id] = look.reason
             is_news = is_news or attempt.is_cancelled or attempt.status is TaskInstanceStatus.TRIAGING
@@ -240,11 +224,20 @@ class Watch:
         self._pause = min(longest, max(SOON_SECONDS, self._pause * (SLOWER if is_news else 2.0)))
         return Looked(reasons, impossible)
 
+    def _asked(self, distributor_ids: Iterable[str]) -> Iterator[tuple[str, Watched]]:
+        """The attempts of jobs that were asked about, but for those that have told their end meanwhile."""
+        for distributor_id in distributor_ids:
+            for attempt in self._jobs.get(distributor_id, {}).values():
+                yield distributor_id, attempt
+
+    def _submitted(self) -> Iterator[Watched]:
+        return (attempt for job in self._jobs.values() for attempt in job.values())
+
     def silent(self, now: float) -> list[Watched]:
         """Attempts about whose end the cluster has to be asked now."""
         return [
             attempt
-            for attempt in self._by_distributor_id.values()
+            for attempt in self._submitted()
             if attempt.silent_since is not None and now - attempt.silent_since >= SETTLE_SECONDS
         ]
 
@@ -253,7 +246,7 @@ class Watch:
         """When the first silent attempt will have been so for long enough (monotonic)."""
         fresh = (
             a.silent_since + SETTLE_SECONDS
-            for a in self._by_distributor_id.values()
+            for a in self._submitted()
             if a.silent_since is not None and a.num_untold == 0
         )
         return min(fresh, default=NEVER)
@@ -270,99 +263,23 @@ class Watch:
             if end is not None and _is_anothers(end.name, attempt):
                 end = None
             attempt.num_untold += 1
-            if attempt.is_ordered and (end is None or end.event is not TaskInstanceEvent.FINISH):
+            has_succeeded = end is not None and end.event is TaskInstanceEvent.FINISH and not attempt.turn
+            if attempt.is_ordered and not has_succeeded:
                 events.append(ordered_end(attempt.task_instance_id))
             elif end is not None:
                 events.extend(events_of_end(attempt, end))
             elif attempt.num_untold >= UNTOLD_ANSWERS and now - attempt.silent_since >= UNTOLD_SECONDS:
-                events.append(_untold(attempt, now - attempt.silent_since))
+                events.append(untold(attempt, now - attempt.silent_since))
         return events
+
+
+def _reason(look: JobLook, attempt: Watched) -> str:
+    """Why an attempt does not start, though its job may run."""
+    if not attempt.turn or not look.is_running:
+        return look.reason
+    return attempt.reason if attempt.status in TASK_INSTANCE_STARTED else OTHERS_FIRST
 
 
 def _is_anothers(name: str, attempt: Watched) -> bool:
     """Whether a name that the cluster tells, if it does, is not that of the attempt's job."""
     return bool(name and attempt.job_name) and name != attempt.job_name
-
-
-def events_of_end(attempt: Watched, end: RemoteEnd) -> list[InstanceEvent]:
-    """What to tell the server of an end that the cluster knows of; a start that was never told comes first."""
-    if _is_of_another_start(attempt, end):
-        end = replace(
-            end,
-            event=TaskInstanceEvent.LOSE,
-            cause=Cause.INFRASTRUCTURE,
-            exit_code=None,
-            description=f"{end.description} But it had been running, and told nothing of an end: the cluster lost it, as "
-            "a crash of its controller may do.",
-        )
-    told = InstanceEvent(
-        attempt.task_instance_id,
-        end.event,
-        cause=end.cause,
-        description=end.description,
-        nodename=end.nodename,
-        distributor_id=attempt.distributor_id,
-        exit_code=end.exit_code,
-        wallclock=end.wallclock,
-        maxrss=end.maxrss,
-        cpu=end.cpu,
-        blames_node=end.blames_node,
-    )
-    needs_start = end.event in (TaskInstanceEvent.FINISH, TaskInstanceEvent.FAIL)
-    if not needs_start or attempt.status in TASK_INSTANCE_STARTED:
-        return [told]
-    start = InstanceEvent(
-        attempt.task_instance_id,
-        TaskInstanceEvent.START,
-        nodename=end.nodename,
-        distributor_id=attempt.distributor_id,
-    )
-    return [start, told]
-
-
-def _is_of_another_start(attempt: Watched, end: RemoteEnd) -> bool:
-    """Whether a cluster tells of a job that ended before it could do anything, though the attempt had told its start.
-
-    A wrapper that ran tells its end by itself, and that it is cancelled. A controller that crashed forgets that jobs run,
-    starts them once more, and calls what comes of that a failure with an exit code of its own, or cancels it.
-    """
-    is_brief = end.wallclock is not None and end.wallclock < 1
-    is_own_code = end.cause is Cause.CODE and end.exit_code is not None and end.exit_code > 0
-    is_failure = end.event is TaskInstanceEvent.FAIL and (is_own_code or end.cause is Cause.CANCELLED)
-    return attempt.status is TaskInstanceStatus.RUNNING and is_brief and is_failure
-
-
-def ordered_end(task_instance_id: int) -> InstanceEvent:
-    """The end of an attempt that was ordered to end and that is gone."""
-    return InstanceEvent(
-        task_instance_id,
-        TaskInstanceEvent.ABORT,
-        cause=Cause.ORDERED,
-        description="The attempt was ended by order: its job was cancelled.",
-    )
-
-
-def _forgotten(attempt: Watched) -> InstanceEvent:
-    return _lost(
-        attempt,
-        f"The cluster lost job {attempt.distributor_id} and gave its id to another job, as it may do after a crash of its "
-        "controller.",
-    )
-
-
-def _untold(attempt: Watched, seconds: float) -> InstanceEvent:
-    return _lost(
-        attempt,
-        f"Job {attempt.distributor_id} is neither in the queue of the cluster nor in its records, which were asked "
-        f"{attempt.num_untold} times over {seconds:.0f} s. It told nothing of its end.",
-    )
-
-
-def _lost(attempt: Watched, description: str) -> InstanceEvent:
-    return InstanceEvent(
-        attempt.task_instance_id,
-        TaskInstanceEvent.LOSE,
-        cause=Cause.INFRASTRUCTURE,
-        distributor_id=attempt.distributor_id,
-        description=description,
-    )

@@ -114,7 +114,9 @@ class Controller:
         """
         self._started_at = time.monotonic()
         if workflow_run_id is None:
-            begun = self._gateway.create_run(self._run_key, current_user(), self._next_report_seconds)
+            begun = self._gateway.create_run(
+                self._run_key, current_user(), self._next_report_seconds, self._options.notify
+            )
         else:
             begun = self._gateway.take_run(workflow_run_id, self._run_key, self._next_report_seconds)
         self._situation.obey(begun.status)
@@ -234,9 +236,7 @@ class Controller:
     def _attempts_on(self, cluster: Cluster, workflow: WorkflowMetadataResponse) -> ClusterAttempts:
         plugin = cluster.get_distributor()
         if not plugin.capabilities.runs_commands:
-            return batch_attempts(
-                plugin, self._gateway, self._run_key, workflow, self._config, cluster.cluster_type_name
-            )
+            return batch_attempts(cluster, plugin, self._gateway, self._run_key, workflow, self._config)
         return LocalAttempts(
             plugin,
             self.workflow_id,

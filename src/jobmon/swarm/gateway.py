@@ -6,11 +6,13 @@ from collections.abc import Iterator, Sequence
 from urllib.parse import quote
 
 from jobmon.core import __version__
+from jobmon.core.access_token import new_token, token_hash
 from jobmon.core.exceptions import InvalidResourceScale
 from jobmon.core.process_identity import this_process
 from jobmon.core.requester import Requester
 from jobmon.core.resources import scales_from_json
 from jobmon.core.states import WorkflowRunEvent
+from jobmon.distributor.node_access import WorkerToken
 from jobmon.serializers.define import TaskResourcesItem, TaskResourcesRequest, TaskResourcesResponse
 from jobmon.serializers.swarm import (
     BadNode,
@@ -28,6 +30,8 @@ from jobmon.serializers.swarm import (
     SyncRequest,
     SyncResponse,
     TakeRunRequest,
+    WorkerTokenRequest,
+    WorkerTokenResponse,
     WorkflowMetadataResponse,
     WorkflowRunRequest,
     WorkflowRunResponse,
@@ -56,9 +60,13 @@ class Gateway:
     def _workflow(self) -> str:
         return f"/swarm/workflow/{self.workflow_id}"
 
-    def create_run(self, run_key: str, user: str, next_report_increment: float) -> WorkflowRunResponse:
+    def create_run(
+        self, run_key: str, user: str, next_report_increment: float, notify: Sequence[str] = ()
+    ) -> WorkflowRunResponse:
         """Create the run of this controller."""
-        message = WorkflowRunRequest(run_key, user, __version__, this_process(), next_report_increment)
+        message = WorkflowRunRequest(
+            run_key, user, __version__, this_process(), next_report_increment, list(notify)
+        )
         answer = self.requester.send("POST", f"{self._workflow}/workflow_run", message, WorkflowRunResponse)
         self.workflow_run_id = answer.workflow_run_id
         return answer
@@ -72,6 +80,13 @@ class Gateway:
         answer = self.requester.send("POST", path, message, WorkflowRunResponse)
         self.workflow_run_id = answer.workflow_run_id
         return answer
+
+    def make_worker_token(self) -> WorkerToken:
+        """A token for the wrappers of this run's attempts. It is made here: the server learns what it must to know it."""
+        token = new_token()
+        message = WorkerTokenRequest(token_hash(token))
+        answer = self.requester.send("POST", f"{self._run}/worker_token", message, WorkerTokenResponse)
+        return WorkerToken(token, answer.lifetime_seconds)
 
     def reset_tasks(self, adopt: bool, increase_resources: bool = False) -> ResetTasksResponse:
         """Make the tasks ready for this run.

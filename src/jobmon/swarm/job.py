@@ -12,6 +12,7 @@ import shlex
 import sys
 import time
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -172,7 +173,7 @@ def start_job(
         request = HostRequest(workflow_id, 0, options, environment=_environment(config, address is None))
         if address is not None:
             request.url, request.token = address.url, address.token
-        waiting, gateway = _create_run(requester, workflow_id, wanted.cluster_name)
+        waiting, gateway = _create_run(requester, workflow_id, wanted.cluster_name, options.notify)
         try:
             return _submit_and_wait(plugin, gateway, waiting, request, resources, shared, timeout_seconds)
         except BaseException as error:
@@ -216,10 +217,14 @@ def _environment(config: JobmonConfig, is_local: bool) -> dict[str, str]:
     return environment
 
 
-def _create_run(requester: Requester, workflow_id: int, cluster_name: str) -> tuple[WaitingJob, Gateway]:
+def _create_run(
+    requester: Requester, workflow_id: int, cluster_name: str, notify: Sequence[str]
+) -> tuple[WaitingJob, Gateway]:
     key = uuid.uuid4().hex
     waiting = WaitingJob(cluster_name, job_name(_ARRAY_NAME, workflow_id, key[:12]))
-    message = WorkflowRunRequest(key, current_user(), __version__, waiting.identity, QUEUE_SECONDS)
+    message = WorkflowRunRequest(
+        key, current_user(), __version__, waiting.identity, QUEUE_SECONDS, list(notify)
+    )
     gateway = Gateway(requester, workflow_id)
     path = f"/swarm/workflow/{workflow_id}/workflow_run"
     gateway.workflow_run_id = requester.send("POST", path, message, WorkflowRunResponse).workflow_run_id

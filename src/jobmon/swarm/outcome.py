@@ -20,6 +20,7 @@ class RunOptions:
             on, as if that attempt had been one of this run.
         reconcile_seconds: seconds between two comparisons of all tasks with the server, a guard against surprises.
         fail_after_n_executions: fail on purpose when so many tasks have finished in the run; a hook for tests.
+        notify: whom the server is to tell of the end of the run; see :mod:`jobmon.core.notify_target`.
     """
 
     fail_fast: bool = False
@@ -30,6 +31,7 @@ class RunOptions:
     increase_resources: bool = False
     reconcile_seconds: float = 600
     fail_after_n_executions: int | None = None
+    notify: tuple[str, ...] = ()
 
 
 class Progress(NamedTuple):

@@ -6,6 +6,7 @@ import logging
 import time
 from collections import defaultdict
 from collections.abc import Sequence
+from pathlib import Path
 
 from jobmon.core.cluster import Cluster
 from jobmon.core.cluster_protocol import ClusterDistributor, Leftover, attempt_mark
@@ -167,7 +168,9 @@ def _end_jobs(
     cold: bool,
 ) -> None:
     """Those of a batch cluster: what they told in the shared directory counts, what still runs is cancelled."""
-    told = _tell_spooled(requester, workflow_id, plugin.cluster_name, instances)
+    shared = _shared_directory(requester, workflow_id)
+    spool = shared.spool_of(plugin.cluster_name)
+    told = _tell_spooled(requester, workflow_id, spool, instances)
     doomed = [
         each
         for each in instances
@@ -175,23 +178,28 @@ def _end_jobs(
     ]
     if not doomed:
         return
+    settled = told | {each.task_instance_id for each in doomed}
+    others = [each for each in instances if each.task_instance_id not in settled]
     try:
-        ended = set(end_jobs(plugin, doomed))
+        ended = set(end_jobs(plugin, shared, doomed, others))
     except ClusterUnreachable as error:
         logger.warning("cluster %s cannot be asked about what is left there: %s", plugin.cluster_name, error)
         return
-    _tell_spooled(requester, workflow_id, plugin.cluster_name, doomed)  # some succeeded meanwhile
+    _tell_spooled(requester, workflow_id, spool, doomed)  # some succeeded meanwhile
     gone = [each for each in doomed if each.task_instance_id in ended]
     _report_ended(requester, workflow_id, gone, TaskInstanceEvent.ABORT)
 
 
-def _tell_spooled(
-    requester: Requester, workflow_id: int, cluster_name: str, instances: Sequence[LiveInstance]
-) -> set[int]:
-    """Tell the server what attempts left in the shared directory; those that told their end."""
+def _shared_directory(requester: Requester, workflow_id: int) -> SharedDirectory:
     path = f"/swarm/workflow/{workflow_id}/metadata"
     key = requester.send("GET", path, None, WorkflowMetadataResponse).key
-    spool = SharedDirectory.from_config(JobmonConfig(), workflow_id, key).spool_of(cluster_name)
+    return SharedDirectory.from_config(JobmonConfig(), workflow_id, key)
+
+
+def _tell_spooled(
+    requester: Requester, workflow_id: int, spool: Path, instances: Sequence[LiveInstance]
+) -> set[int]:
+    """Tell the server what attempts left in the shared directory; those that told their end."""
     live = {each.task_instance_id for each in instances}
     words = [word for word in Spool(spool).take() if word.event.task_instance_id in live]
     if not words:

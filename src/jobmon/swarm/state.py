@@ -27,13 +27,14 @@ _STATUS_OF_BYTE: Mapping[int, TaskStatus] = {ord(status): status for status in T
 class Batch:
     """Tasks of one array that ask for the same resources and are ready.
 
-    ``max_running``: how many of them may run at once; 0: all.
+    ``max_running``: how many of them may run at once; 0: all. ``repeated``: those that were attempted before.
     """
 
     array_id: int
     task_resources_id: int
     task_ids: list[int]
     max_running: int = 0
+    repeated: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -342,7 +343,8 @@ class SwarmState:
                 if is_held:
                     held_of_array[array_id] = held_of_array.get(array_id, 0) + len(taken) - free
                 task_ids = [self.task_ids[position] for position in taken]
-                yield Batch(array_id, task_resources_id, task_ids, free if is_held else 0)
+                repeated = frozenset(self.task_ids[i] for i in taken if self.num_attempts[i])
+                yield Batch(array_id, task_resources_id, task_ids, free if is_held else 0, repeated)
 
     def _take(self, key: tuple[int, int], number: int) -> list[int]:
         """Queue the first ready tasks of a group."""

@@ -6,18 +6,11 @@ import asyncio
 import math
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
-from jobmon.core.exceptions import JobmonError, WorkflowTestError, WorkflowTimeoutError
+from jobmon.core.exceptions import WorkflowTestError
 from jobmon.core.instance_event import InstanceEvent
-from jobmon.core.states import (
-    WORKFLOW_RUN_TERMINAL,
-    Cause,
-    TaskInstanceEvent,
-    TaskStatus,
-    WorkflowRunEvent,
-    WorkflowRunStatus,
-)
+from jobmon.core.states import Cause, TaskInstanceEvent, TaskStatus
 from jobmon.distributor.attempts import ENDS, ClusterAttempts
 from jobmon.serializers.swarm import (
     BatchRequest,
@@ -28,6 +21,7 @@ from jobmon.serializers.swarm import (
     TaskChanges,
 )
 from jobmon.swarm.channel import Channel
+from jobmon.swarm.ending import Ending
 from jobmon.swarm.gateway import Gateway
 from jobmon.swarm.outcome import RunOptions
 from jobmon.swarm.resources import ResourceRequests
@@ -39,7 +33,6 @@ REFUSED_SECONDS = 0.1
 BUSY_SECONDS = 0.1
 EVENTS_PER_SYNC = 2000
 QUEUED_PER_SYNC = 5000
-STILL_RUNNING_SHOWN = 10
 
 _SETTLING = frozenset({TaskInstanceEvent.ABORT, TaskInstanceEvent.FINISH})
 
@@ -57,6 +50,9 @@ class Turns:
         array_names: names of the arrays.
         next_batch_num: number of the next batch.
         started_at: when the run began (monotonic).
+
+    Attributes:
+        reports: what the clusters reported and the server was not told yet.
     """
 
     def __init__(
@@ -75,11 +71,12 @@ class Turns:
         self._state, self._resources, self._clusters = state, resources, clusters
         self._array_names, self._next_batch_num = array_names, next_batch_num
         self._started_at = started_at
-        self._reports: list[InstanceEvent] = []
+        self.reports: list[InstanceEvent] = []
         self._settled: set[int] = set()
         self._is_new_condition = False
         self._queue_reasons: list[QueueReason] = []
         self._reconciled_at = time.monotonic()
+        self._ending = Ending(gateway, options, situation, state, clusters, self)
 
     async def take(self, channel: Channel) -> None:
         """Open the clusters and take turns until the run is over; after an error, end all the same.
@@ -92,7 +89,7 @@ class Turns:
                 cluster.open(self._take_reports)
             await self._drive(channel)
         except BaseException as error:
-            await self._give_up(channel, error)
+            await self._ending.give_up(channel, error)
             raise
 
     async def _drive(self, channel: Channel) -> None:
@@ -101,14 +98,14 @@ class Turns:
         last_sync = 0.0
         while not self._should_end() and time.monotonic() < deadline:
             self._situation.wake.clear()  # whatever happens from here on ends the sleep below
-            if self._reports and not self._is_due():
+            if self.reports and not self._is_due():
                 await self._gather_until(last_sync + BUSY_SECONDS)
             events = self._take_reported()
             counted_on = self._count_on_success(events)
             try:
                 batches = await self._decide_batches(channel)
             except BaseException:
-                self._reports[:0] = events
+                self.reports[:0] = events
                 raise
             if events or batches or self._collect_news():
                 await self._sync(channel, events, batches, counted_on)
@@ -119,8 +116,8 @@ class Turns:
                     await self._reconcile(channel)
             self._note_test_hook()
         if not self._should_end():
-            self._situation.failure = self._timeout()
-        await self._finish(channel)
+            self._situation.failure = self._ending.timeout()
+        await self._ending.finish(channel)
 
     def _opens_at(self) -> float:
         """When a cluster takes more that takes nothing for a moment, while tasks wait for that."""
@@ -151,18 +148,11 @@ class Turns:
                 f"{finished} tasks have finished: the run fails on purpose (fail_after_n_executions={limit})."
             )
 
-    def _timeout(self) -> WorkflowTimeoutError:
-        return WorkflowTimeoutError(
-            f"timeout: workflow {self._gateway.workflow_id} did not end within "
-            f"{self._options.seconds_until_timeout:g} seconds. {self._names_of_running()} Resume it with "
-            "run(resume=True) and a larger seconds_until_timeout."
-        )
-
     def _reconcile_at(self) -> float:
         """When to compare all tasks with the server: now and then, and soon where attempts are said to live that do not."""
         is_odd = (
             self._state.active_total > 0
-            and not self._reports
+            and not self.reports
             and not any(x.live for x in self._clusters.values())
         )
         return self._reconciled_at + (WEDGED_SECONDS if is_odd else self._options.reconcile_seconds)
@@ -180,8 +170,12 @@ class Turns:
         for page in pages:
             self._state.apply(TaskChanges(page.task_ids, page.statuses, page.num_attempts))
 
+    async def tell_reports(self, channel: Channel) -> None:
+        """Tell the server what the clusters reported, or the first of it."""
+        await self._sync(channel, self._take_reported())
+
     def _take_reported(self) -> list[InstanceEvent]:
-        events, self._reports = self._reports[:EVENTS_PER_SYNC], self._reports[EVENTS_PER_SYNC:]
+        events, self.reports = self.reports[:EVENTS_PER_SYNC], self.reports[EVENTS_PER_SYNC:]
         return events
 
     def _count_on_success(self, events: Sequence[InstanceEvent]) -> list[int]:
@@ -202,7 +196,7 @@ class Turns:
     def _should_end(self) -> bool:
         if self._situation.must_end:
             return True
-        if self._reports:
+        if self.reports:
             return False
         if self._options.fail_fast and self._state.num_failed:
             return True
@@ -214,10 +208,10 @@ class Turns:
 
     def _is_due(self) -> bool:
         """Whether a turn should be taken at once: slots stand empty and an end was reported, or there is much to tell."""
-        if len(self._reports) >= EVENTS_PER_SYNC:
+        if len(self.reports) >= EVENTS_PER_SYNC:
             return True
         is_hungry = any(cluster.is_hungry for cluster in self._clusters.values())
-        return is_hungry and any(event.event is not TaskInstanceEvent.START for event in self._reports)
+        return is_hungry and any(event.event is not TaskInstanceEvent.START for event in self.reports)
 
     async def _decide_batches(self, channel: Channel) -> list[Batch]:
         """Batches that fit what the clusters want now."""
@@ -264,7 +258,7 @@ class Turns:
         try:
             answer = await channel.call(lambda: self._gateway.sync(message))
         except BaseException:
-            self._reports[:0] = events  # kept until they are acknowledged
+            self.reports[:0] = events  # kept until they are acknowledged
             self._queue_reasons[:0] = reasons
             self._is_new_condition = self._is_new_condition or conditions is not None
             raise
@@ -276,7 +270,7 @@ class Turns:
         self._state.apply(answer.tasks)
         self._note_cursor(answer)
         for request, wanted, batch in zip(requests, batches, answer.batches, strict=False):
-            self._launch(request, batch, wanted.max_running)
+            self._launch(request, batch, wanted)
         queued = {task_id for batch in answer.batches for task_id in batch.task_ids}
         refused = [i for request in requests for i in request.task_ids if i not in queued]
         if refused:
@@ -303,7 +297,7 @@ class Turns:
             self._resources.take_notes(batch.task_ids),
         )
 
-    def _launch(self, request: BatchRequest, batch: BatchResponse, max_running: int) -> None:
+    def _launch(self, request: BatchRequest, batch: BatchResponse, wanted: Batch) -> None:
         row = self._resources.rows[request.task_resources_id]
         self._state.mark(batch.task_ids, TaskStatus.INSTANTIATING)
         self._situation.task_ids.update(zip(batch.task_instance_ids, batch.task_ids, strict=True))
@@ -311,7 +305,8 @@ class Turns:
             batch,
             {**row.requested_resources, "queue": row.queue_name},
             name=request.name,
-            max_running=max_running,
+            max_running=wanted.max_running,
+            repeated=wanted.repeated,
         )
 
     def _settle_stopped(self, events: Sequence[InstanceEvent], stopped: Sequence[int]) -> None:
@@ -323,7 +318,7 @@ class Turns:
         live = {i for cluster in self._clusters.values() for i in cluster.live}
         unsettled = [i for i in stopped if i not in live and i not in settled]
         self._settled.update(unsettled)
-        self._reports.extend(
+        self.reports.extend(
             InstanceEvent(task_instance_id, TaskInstanceEvent.ABORT, cause=Cause.ORDERED)
             for task_instance_id in unsettled
         )
@@ -332,106 +327,6 @@ class Turns:
         self._situation.synced_cursor = answer.cursor
         if answer.cursor_before == self._situation.cursor:
             self._situation.cursor = answer.cursor
-
-    # -- the end ----------------------------------------------------------------------------------------
-    async def _finish(self, channel: Channel) -> None:
-        """End what still runs, tell the server how the run ended."""
-        await self._end_attempts(channel)
-        events = self._final_events()
-        if events:
-            answer = await channel.call(lambda: self._gateway.run_events(events))
-            self._situation.obey(answer.status)
-        if self._situation.failure is not None:
-            raise self._situation.failure
-
-    def _names_of_running(self) -> str:
-        running = [i for s in (TaskStatus.RUNNING, TaskStatus.LAUNCHED) for i in self._state.tasks_in(s)]
-        if not running:
-            return "Nothing was running."
-        shown = ", ".join(str(task_id) for task_id in running[:STILL_RUNNING_SHOWN])
-        more = ", …" if len(running) > STILL_RUNNING_SHOWN else ""
-        goes_on = [
-            name for name, cluster in self._clusters.items() if cluster.outlives_controller and cluster.live
-        ]
-        if goes_on:
-            what = (
-                f"those on cluster {', '.join(goes_on)} go on, a hot resume adopts them and "
-                f"'jobmon workflow stop {self._gateway.workflow_id}' cancels them"
-            )
-        else:
-            what = "they were stopped"
-        return f"{len(running)} tasks were still running: {what} (task ids {shown}{more})."
-
-    def _final_events(self) -> list[WorkflowRunEvent]:
-        situation = self._situation
-        if situation.status in WORKFLOW_RUN_TERMINAL:
-            return []
-        if situation.status in ORDERED:
-            return [WorkflowRunEvent.TERMINATE]
-        if self._state.is_complete:
-            return [WorkflowRunEvent.FINISH]
-        if situation.failure is not None:
-            return [WorkflowRunEvent.FAIL]
-        if situation.is_stop_requested:
-            return [WorkflowRunEvent.STOP]
-        if situation.is_draining:  # it ends by order, as one that was stopped from elsewhere does
-            return [WorkflowRunEvent.COLD_RESUME, WorkflowRunEvent.TERMINATE]
-        return [WorkflowRunEvent.FAIL]
-
-    async def _end_attempts(self, channel: Channel) -> None:
-        """End every attempt and report the ends; a time-out or a hot hand-over leaves alone what goes on by itself."""
-        is_left = (
-            isinstance(self._situation.failure, WorkflowTimeoutError)
-            or self._situation.status is WorkflowRunStatus.HOT_RESUME
-        )
-        left = [c for c in self._clusters.values() if is_left and c.outlives_controller]
-        ended = [c for c in self._clusters.values() if c not in left]
-        for cluster in left:
-            cluster.leave_all()
-        for cluster in ended:
-            cluster.terminate_all()
-        seconds = [cluster.end_seconds for cluster in self._clusters.values()]
-        deadline = time.monotonic() + max(seconds, default=0.0)
-        while time.monotonic() < deadline:
-            if not any(c.live for c in ended) and not any(c.is_submitting for c in left):
-                break
-            if self._situation.is_aborted:
-                for cluster in ended:
-                    cluster.kill_all()
-                break
-            self._situation.wake.clear()
-            if self._reports:  # also what was submitted at the last moment
-                await self._sync(channel, self._take_reported())
-            await self._situation.sleep_until(min(deadline, time.monotonic() + 0.5), wake_on_stop=False)
-        self._reports += _orders(i for c in ended if c.outlives_controller for i in c.live)
-        while self._reports:
-            if self._situation.status is WorkflowRunStatus.HOT_RESUME:
-                self._reports = [_as_lost(event) for event in self._reports]
-            await self._sync(channel, self._take_reported())
-
-    async def _give_up(self, channel: Channel, error: BaseException) -> None:
-        """After an error of our own: end what runs and tell the server, as far as that still works."""
-        for cluster in self._clusters.values():
-            if cluster.outlives_controller:
-                cluster.leave_all()
-            cluster.close()
-        await asyncio.sleep(0)  # the ends they reported from their threads come in
-        events, self._reports = self._reports, []
-        try:
-            if events:
-                told = await asyncio.wait_for(
-                    channel.call(lambda: self._gateway.sync(SyncRequest(events))), 10
-                )
-                self._state.apply(told.tasks)
-            if self._situation.status not in WORKFLOW_RUN_TERMINAL:
-                is_ordered = self._situation.status in ORDERED
-                final = WorkflowRunEvent.TERMINATE if is_ordered else WorkflowRunEvent.FAIL
-                answer = await asyncio.wait_for(channel.call(lambda: self._gateway.run_events([final])), 10)
-                self._situation.obey(answer.status)
-        except (JobmonError, TimeoutError) as second:
-            error.add_note(
-                f"The server could not be told that workflow run {self._gateway.workflow_run_id} ended: {second}"
-            )
 
     # -- reports of the clusters ------------------------------------------------------------------------
     def _take_reports(self, events: Sequence[InstanceEvent]) -> None:
@@ -444,7 +339,7 @@ class Turns:
                 pass  # the loop closed meanwhile: the run is over
 
     def _add_reports(self, events: Sequence[InstanceEvent]) -> None:
-        self._reports.extend(events)
+        self.reports.extend(events)
         now = time.monotonic()
         for cluster in self._clusters.values():
             mine = [event for event in events if event.task_instance_id in cluster.live]
@@ -461,7 +356,7 @@ class Turns:
             remaining = when - time.monotonic()
             if remaining <= 0:
                 return
-            if any(event.event is not TaskInstanceEvent.START for event in self._reports):
+            if any(event.event is not TaskInstanceEvent.START for event in self.reports):
                 await asyncio.sleep(
                     min(remaining, 0.01)
                 )  # busy: a look now and then is cheaper than one a report
@@ -471,24 +366,3 @@ class Turns:
                 await asyncio.wait_for(self._situation.wake.wait(), remaining)
             except TimeoutError:
                 return
-
-
-def _orders(task_instance_ids: Iterable[int]) -> list[InstanceEvent]:
-    """Have the server know of attempts that must end and that were not seen to: whoever cleans up finds them."""
-    return [
-        InstanceEvent(
-            task_instance_id,
-            TaskInstanceEvent.KILL,
-            cause=Cause.ORDERED,
-            description="Its run ended before the cluster confirmed that the job was cancelled.",
-        )
-        for task_instance_id in task_instance_ids
-    ]
-
-
-def _as_lost(event: InstanceEvent) -> InstanceEvent:
-    """In a hot resume, attempts that end with their controller are not ended by order: their tasks run again."""
-    if event.event is TaskInstanceEvent.ABORT:
-        event.event, event.cause = TaskInstanceEvent.LOSE, Cause.INFRASTRUCTURE
-        event.description = "It ran inside a controller that handed over."
-    return event

@@ -41,14 +41,23 @@ class End:
 
     Attributes:
         exit_code: its exit code; negative: the signal that ended it.
-        seconds: from the start of the job.
+        seconds: from the start of the job; of the attempt, where it shares its job.
         is_ordered: the server said that the attempt may not go on.
         is_terminated: the cluster sent SIGTERM while it ran.
         is_oom_killed: the kernel killed a process of the job for want of memory; ``None``: it does not say.
         peak: bytes of memory used at once; 0: not known.
+        is_overdue: it was ended for the sake of the attempts that share its job.
     """
 
-    __slots__ = ("exit_code", "is_oom_killed", "is_ordered", "is_terminated", "peak", "seconds")
+    __slots__ = (
+        "exit_code",
+        "is_oom_killed",
+        "is_ordered",
+        "is_overdue",
+        "is_terminated",
+        "peak",
+        "seconds",
+    )
 
     def __init__(
         self,
@@ -58,10 +67,11 @@ class End:
         is_terminated: bool = False,
         is_oom_killed: bool | None = None,
         peak: int = 0,
+        is_overdue: bool = False,
     ) -> None:
         self.exit_code, self.seconds = exit_code, seconds
         self.is_ordered, self.is_terminated = is_ordered, is_terminated
-        self.is_oom_killed, self.peak = is_oom_killed, peak
+        self.is_oom_killed, self.peak, self.is_overdue = is_oom_killed, peak, is_overdue
 
     @property
     def is_killed(self) -> bool:
@@ -81,13 +91,19 @@ def verdict(end: End, runtime: int, memory: int) -> tuple[str, str, str]:
     """
     if end.is_ordered:
         return ABORT, CAUSE_ORDERED, "Ended by order."
-    if end.exit_code == 0 and not end.is_terminated:
+    if end.exit_code == 0 and not end.is_terminated and not end.is_overdue:
         return FINISH, "", ""
     if end.exit_code and (end.is_oom_killed or is_at_limit(end, memory)):
         asked = f"It asked for {describe_bytes(memory)}, peak" if memory else "Its peak was"
         used = f" {asked} {describe_bytes(end.peak)}." if end.peak else ""
         how = describe_exit(end.exit_code)
         return RESOURCE, CAUSE_RESOURCE, f"{how} The node killed it for want of memory.{used}"
+    if end.is_overdue and not end.is_terminated:
+        words = (
+            f"The command ran into its time limit of {describe_seconds(runtime)} (runtime={runtime}): it was ended after "
+            f"{describe_seconds(end.seconds)}, for the time left belongs to the tasks that share its job."
+        )
+        return RESOURCE, CAUSE_RESOURCE, words
     if end.is_terminated:
         after = f"after {describe_seconds(end.seconds)}"
         if runtime and end.seconds >= runtime - EARLY_SECONDS:
@@ -215,8 +231,12 @@ class JobMemory:
         self.directory, self.is_first_version = _own_group()
         self.kills_before = self._kills()
 
+    def begin(self) -> None:
+        """Count from now on what is killed."""
+        self.kills_before = self._kills()
+
     def is_oom_killed(self) -> bool | None:
-        """Whether the kernel killed a process for want of memory since this object was made; ``None``: it does not say."""
+        """Whether the kernel killed a process for want of memory since :meth:`begin`; ``None``: it does not say."""
         kills = self._kills()
         return None if kills is None or self.kills_before is None else kills > self.kills_before
 

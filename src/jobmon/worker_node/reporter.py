@@ -32,6 +32,10 @@ FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.2, 10.0
 LEAST_SECONDS = 1.0
 HURRIED_SECONDS = 2.0
 """How long the server is tried after SIGTERM."""
+BETWEEN_SECONDS = 5.0
+"""How long it is tried between two attempts of a job, whose time belongs to those that follow."""
+REST_SECONDS = 30.0
+"""For how long it is not tried again between two attempts when it was away."""
 PASSED_ON = (
     signal.SIGHUP,
     signal.SIGINT,
@@ -89,14 +93,14 @@ class Signals:
 class Word:
     """An event the server has not acknowledged, and the file in the spool that holds it, if any."""
 
-    __slots__ = ("body", "spooled")
+    __slots__ = ("body", "spooled", "task_instance_id")
 
-    def __init__(self, body: bytes) -> None:
-        self.body, self.spooled = body, b""
+    def __init__(self, task_instance_id: int, body: bytes) -> None:
+        self.task_instance_id, self.body, self.spooled = task_instance_id, body, b""
 
 
 class Reporter:
-    """Tells the server of one attempt.
+    """Tells the server of the attempts of a job.
 
     Args:
         batch: says where the server and the spool are.
@@ -111,15 +115,25 @@ class Reporter:
         self.is_reachable = True  # as far as its file says
         self.is_hurried = False  # SIGTERM came, and what was to be told is in the spool
         self._connection = wire.Connection(signals.wake, self._is_interrupted)
-        self._path = f"/worker/task_instance/{batch.task_instance_id}/event"
         self._last_number = 0
+        self._rests_until = 0.0
+        self._spread = batch.elements[0].task_instance_id % 16 / 16  # so that not all ask at the same moment
 
-    def add(self, event: str, **values: Value) -> None:
-        """Put an event behind those that have not been told yet."""
-        self.unsent.append(Word(self._body(event, values)))
+    def add(self, task_instance_id: int, event: str, **values: Value) -> None:
+        """Put an event of an attempt behind those that have not been told yet."""
+        self.unsent.append(Word(task_instance_id, encoded_event(task_instance_id, event, values)))
 
-    def _body(self, event: str, values: dict[str, Value]) -> bytes:
-        return encode({"task_instance_id": self.batch.task_instance_id, "event": event, **values})
+    def deliver_between(self) -> str:
+        """Tell all there is to tell while other attempts wait for their turn; the server's last word.
+
+        What nobody took is in the spool then.
+        """
+        answer = wire.AWAY
+        if time.monotonic() >= self._rests_until or self.signals.is_terminated:
+            answer = self.deliver(BETWEEN_SECONDS)
+        if answer is wire.AWAY:
+            self.spool()
+        return answer
 
     def deliver(self, wait_seconds: float) -> str:
         """Tell all there is to tell, trying for so long; the server's last word.
@@ -127,15 +141,17 @@ class Reporter:
         After SIGTERM there may be a second left: what is to be told is in the spool before it is tried for a moment.
         """
         deadline = time.monotonic() + wait_seconds
-        spread = self.batch.task_instance_id % 16 / 16  # so that not all ask at the same moment
-        pause = FIRST_PAUSE_SECONDS * (1 + spread)
+        pause = FIRST_PAUSE_SECONDS * (1 + self._spread)
         while True:
             if self.signals.is_terminated:
                 self.is_hurried = True
                 self.spool()
                 deadline = min(deadline, time.monotonic() + HURRIED_SECONDS)
             answer = self._tell_all(max(deadline - time.monotonic(), LEAST_SECONDS))
-            if answer is not wire.AWAY or not self.is_reachable:
+            if answer is not wire.AWAY:
+                return answer
+            self._rests_until = time.monotonic() + REST_SECONDS
+            if not self.is_reachable:
                 return answer
             if self.signals.is_terminated and not self.is_hurried:
                 continue
@@ -145,19 +161,20 @@ class Reporter:
             self.signals.wait(min(pause, left))
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
-    def beat(self, **values: Value) -> str:
-        """Tell all there is to tell, and that the command still runs; the server's last word."""
+    def beat(self, task_instance_id: int, **values: Value) -> str:
+        """Tell all there is to tell, and that the command of an attempt still runs; the server's last word."""
         answer = self._tell_all(REQUEST_SECONDS)
         if self.unsent:
             return answer
-        return self._say(self._address(), self._body(ends.HEARTBEAT, values), REQUEST_SECONDS)
+        word = Word(task_instance_id, encoded_event(task_instance_id, ends.HEARTBEAT, values))
+        return self._say(self._address(), word, REQUEST_SECONDS)
 
     def _tell_all(self, most_seconds: float) -> str:
         answer = wire.LIVE
         address = self._address() if self.unsent else None
         while self.unsent:
             word = self.unsent[0]
-            answer = self._say(address, word.body, min(REQUEST_SECONDS, most_seconds))
+            answer = self._say(address, word, min(REQUEST_SECONDS, most_seconds))
             if answer is wire.AWAY:
                 return answer
             del self.unsent[0]
@@ -177,10 +194,11 @@ class Reporter:
             return None
         return address
 
-    def _say(self, address: wire.Address | None, body: bytes, timeout_seconds: float) -> str:
+    def _say(self, address: wire.Address | None, word: Word, timeout_seconds: float) -> str:
         if address is None:
             return wire.AWAY
-        answer, self.problem = self._connection.say(address, self._path, body, timeout_seconds)
+        path = f"/worker/task_instance/{word.task_instance_id}/event"
+        answer, self.problem = self._connection.say(address, path, word.body, timeout_seconds)
         return answer
 
     def _is_interrupted(self) -> bool:
@@ -194,7 +212,7 @@ class Reporter:
         for word in self.unsent:
             if not word.spooled:
                 self._last_number = max(self._last_number + 1, time.time_ns() // 1_000_000)
-                name = f"{self.batch.task_instance_id}.{self._last_number}.json"
+                name = f"{word.task_instance_id}.{self._last_number}.json"
                 try:
                     word.spooled = write_spooled(directory, name, word.body)
                 except OSError as error:
@@ -229,6 +247,11 @@ def remove(path: bytes) -> None:
 def complain(text: str) -> None:
     """Say something where people look who look at the cluster's own log."""
     posix.write(2, f"jobmon: {text}\n".encode("utf-8", "replace"))
+
+
+def encoded_event(task_instance_id: int, event: str, values: Mapping[str, Value]) -> bytes:
+    """An event of an attempt as JSON."""
+    return encode({"task_instance_id": task_instance_id, "event": event, **values})
 
 
 def encode(event: Mapping[str, Value]) -> bytes:

@@ -7,6 +7,7 @@ tenth of the time. Nothing here waits longer than it is told to, or when a signa
 from __future__ import annotations
 
 import errno
+import itertools
 import posix
 import select
 import time
@@ -26,10 +27,13 @@ else:
     except ImportError:
         import socket
 
-FORMAT = b"1"
+FORMAT = b"2"
+PLACE_BYTES = 8
 FIRST_READ_BYTES = 65_536
 LONGEST_ANSWER_BYTES = 1 << 20
 CONNECT_SECONDS = 5.0
+WIRE_LINES = ("X-Jobmon-Wire: 1", "X-Jobmon-Wire-Oldest: 1")
+"""Which messages are spoken, as ``jobmon.core.wire_version`` has it."""
 LIVE, NOT_LIVE, GONE, AWAY = "live", "not live", "gone", "away"
 """What the server says to an event. ``GONE``: it knows of no such attempt, or of none that could have such an event.
 ``AWAY``: nobody took it: not reached, not let in, busy, or not a Jobmon server."""
@@ -44,12 +48,25 @@ class Interrupted(OSError):
 
 
 # -- the batch file ----------------------------------------------------------------------------------
+class Element:
+    """An attempt as it stands in a batch file: itself, its task, and what the shell is given."""
+
+    __slots__ = ("command", "name", "task_id", "task_instance_id")
+
+    def __init__(self, block: bytes) -> None:
+        task_instance_id, task_id, self.name, self.command = block.split(b"\0")
+        self.task_instance_id, self.task_id = int(task_instance_id), int(task_id)
+
+
 class Batch:
     """What a batch file says of one step (``jobmon.distributor.batch_file`` writes it and tells the meanings).
 
     Args:
         path: the file.
         step: the step, from 0.
+
+    Attributes:
+        elements: its attempts, in the order in which they run.
 
     Raises:
         Unreadable: it cannot be read, is incomplete, or has no such step.
@@ -65,26 +82,26 @@ class Batch:
         except OSError as error:
             raise Unreadable(f"The batch file {shown} cannot be read: {error.strerror}.") from error
         try:
-            block = self._read(descriptor, step)
+            self.elements = self._read(descriptor, step)
         except (OSError, ValueError) as error:
             raise Unreadable(f"The batch file {shown} is damaged or of another Jobmon: {error}.") from error
         finally:
             posix.close(descriptor)
-        if block is None:
+        if not self.elements:
             raise Unreadable(f"The batch file {shown} has no step {step}.")
-        self.task_instance_id, self.task_id, self.name, self.command = block
 
-    def _read(self, descriptor: int, step: int) -> tuple[int, int, bytes, bytes] | None:
+    def _read(self, descriptor: int, step: int) -> list[Element]:
         data = posix.pread(descriptor, FIRST_READ_BYTES, 0)
         first, _, _ = data.partition(b"\n")
-        mark, number, head_bytes, num_steps = first.split(b" ")
+        mark, number, *sizes = first.split(b" ")
         if (mark, number) != (b"jobmon-batch", FORMAT):
             raise ValueError("it does not begin as such a file does")
+        head_bytes, num_attempts, self.num_steps = (int(size) for size in sizes)
         head_at = len(first) + 1
-        table_at = head_at + int(head_bytes)
-        self.num_steps = int(num_steps)
+        places_at = head_at + head_bytes
+        firsts_at = places_at + PLACE_BYTES * (num_attempts + 1)
         if not 0 <= step < self.num_steps:
-            return None
+            return []
 
         def part(start: int, stop: int) -> bytes:
             found = (
@@ -96,7 +113,18 @@ class Batch:
                 raise ValueError("it is cut off")
             return found
 
-        for record in part(head_at, table_at).split(b"\0")[:-1]:
+        def numbers(table_at: int, start: int, stop: int) -> list[int]:
+            raw = part(table_at + PLACE_BYTES * start, table_at + PLACE_BYTES * stop)
+            places = range(0, len(raw), PLACE_BYTES)
+            return [int.from_bytes(raw[place : place + PLACE_BYTES], "big") for place in places]
+
+        self._take_head(part(head_at, places_at))
+        begin, end = numbers(firsts_at, step, step + 2)
+        places = numbers(places_at, begin, end + 1)
+        return [Element(part(*bounds)) for bounds in itertools.pairwise(places)]
+
+    def _take_head(self, head: bytes) -> None:
+        for record in head.split(b"\0")[:-1]:
             key, _, value = record.partition(b"=")
             if key == b"shell":
                 self.shell.append(value)
@@ -105,10 +133,6 @@ class Batch:
                 self.environment[name] = text
             else:
                 self.values[key] = value
-        entry = part(table_at + 8 * step, table_at + 8 * step + 16)
-        block = part(int.from_bytes(entry[:8], "big"), int.from_bytes(entry[8:], "big"))
-        task_instance_id, task_id, name, command = block.split(b"\0")
-        return int(task_instance_id), int(task_id), name, command
 
     def text(self, key: bytes) -> str:
         """A value of the header as text."""
@@ -120,14 +144,14 @@ class Batch:
 
 
 def step_of(path: bytes, task_instance_id: int) -> int:
-    """The step that is an attempt.
+    """The step that runs an attempt.
 
     Raises:
         Unreadable: the batch file cannot be read, or has no such attempt.
     """
     batch = Batch(path, 0)
     for step in range(batch.num_steps):
-        if Batch(path, step).task_instance_id == task_instance_id:
+        if any(each.task_instance_id == task_instance_id for each in Batch(path, step).elements):
             return step
     raise Unreadable(
         f"The batch file {path.decode('utf-8', 'replace')} has no task instance {task_instance_id}."
@@ -213,6 +237,7 @@ class Connection:
             "Content-Type: application/json",
             f"Content-Length: {len(body)}",
             f"X-Jobmon-User: {address.user}",
+            *WIRE_LINES,
         ]
         if address.token:
             lines.append(f"Authorization: Bearer {address.token}")

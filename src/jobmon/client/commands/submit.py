@@ -14,15 +14,16 @@ from jobmon.client.bind import Requests
 from jobmon.client.commands.plan import Outlook, look_ahead
 from jobmon.client.commands.script import answer_of_script, end_with_answer, script_command
 from jobmon.core.batch_cluster import BatchJob
-from jobmon.core.cluster_protocol import ClusterDistributor
+from jobmon.core.cluster_protocol import ClusterDistributor, ClusterQueue
 from jobmon.core.configuration import JobmonConfig
 from jobmon.core.constants import DRY_RUN_VARIABLE
 from jobmon.core.exceptions import ClusterError, UsageError
 from jobmon.core.words import counted, describe_resources
-from jobmon.distributor.batch import MAX_BATCH
 from jobmon.distributor.batch_file import wrapper_words
 from jobmon.distributor.shared_directory import SharedDirectory
-from jobmon.distributor.submission import job_name
+from jobmon.distributor.sharing import share_jobs
+from jobmon.distributor.submission import job_name, shared_resources
+from jobmon.distributor.submitting import MAX_BATCH
 from jobmon.serializers.plan import PlanReason
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class TaskSetPreview(Struct):
         resources: what each asks for.
         num_tasks: how many.
         num_batches: job arrays they are submitted as; 0 where the controller runs them itself, or while they wait.
+        tasks_per_job: most of them that one job runs, one after the other.
         first_task: name of the first one.
         first_command: its command.
         script: what is handed to the cluster for the first batch; empty where there is no batch.
@@ -59,6 +61,7 @@ class TaskSetPreview(Struct):
     first_task: str = ""
     first_command: str = ""
     script: str = ""
+    tasks_per_job: int = 1
 
 
 class SubmissionPreview(Struct):
@@ -166,15 +169,28 @@ class _Describing:
         most = _array_limit(plugin)
         shown.num_batches = -(-len(members) // most)
         limit = min(self._workflow.max_concurrently_running, members[0].array.max_concurrently_running)
-        shown.script = plugin.describe_batch(self._job(shown, min(most, len(members)), limit))
+        asked = requests[id(members[0]._array), id(members[0]._settings)].resources
+        sizes = self._sizes(shown, asked.queue, min(most, len(members)))
+        shown.tasks_per_job = max(sizes)
+        shown.script = plugin.describe_batch(self._job(shown, sizes, limit))
         return shown
+
+    def _sizes(self, shown: TaskSetPreview, queue: ClusterQueue, num_tasks: int) -> tuple[int, ...]:
+        """How many tasks each job of a batch runs."""
+        jobs = share_jobs(
+            [False] * num_tasks,
+            float(shown.resources.get("runtime") or 0),
+            self._config.get_float("distributor", "shared_job_seconds"),
+            queue.longest_shared_seconds(shown.resources),
+        )
+        return tuple(map(len, jobs))
 
     def _plugin(self, cluster: str) -> ClusterDistributor:
         if cluster not in self._plugins:
             self._plugins[cluster] = self._workflow.get_cluster_by_name(cluster).get_distributor()
         return self._plugins[cluster]
 
-    def _job(self, shown: TaskSetPreview, num_steps: int, limit: int) -> BatchJob:
+    def _job(self, shown: TaskSetPreview, sizes: tuple[int, ...], limit: int) -> BatchJob:
         name = job_name(shown.template, 1, PLACEHOLDER_KEY)
         batch_file = self._shared.batches / f"{name}.batch"
         resources = {
@@ -186,12 +202,13 @@ class _Describing:
             name=name,
             array_id=0,
             batch_num=1,
-            task_instance_ids=tuple(range(1, num_steps + 1)),
+            task_instance_ids=tuple(range(1, sum(sizes) + 1)),
             batch_file=batch_file,
             wrapper=wrapper_words(batch_file, self._config),
-            requested_resources=resources,
+            requested_resources=shared_resources(resources, max(sizes)),
             log_directory=self._shared.cluster_logs,
-            max_running=limit if limit < num_steps else 0,
+            max_running=limit if limit < sum(sizes) else 0,
+            sizes=sizes,
         )
 
 
@@ -277,8 +294,11 @@ def _of_ready(each: TaskSetPreview) -> str:
     if not each.num_batches:
         return f"{head}\n{each.first_task} runs here: {each.first_command}"
     first = "the first of them:" if each.num_batches > 1 else "this:"
+    shared = (
+        f", whose jobs run {each.tasks_per_job} tasks one after the other" if each.tasks_per_job > 1 else ""
+    )
     return (
-        f"{head}\nAs {counted(each.num_batches, 'job array')}, {first} (its step 1 is {each.first_task}: "
+        f"{head}\nAs {counted(each.num_batches, 'job array')}{shared}, {first} (its step 1 is {each.first_task}: "
         f"{each.first_command})\n\n{each.script.rstrip()}"
     )
 

@@ -16,6 +16,7 @@ The parameters of a queue, all optional; what is absent is not limited::
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -63,6 +64,13 @@ class SlurmQueue(ClusterQueue):
         if most and within.get("gpus", 0) > most:
             within["gpus"] = most
         return within
+
+    def longest_shared_seconds(self, requested_resources: Mapping[str, Any]) -> float:
+        """The time limit of the partition; 0 where a task has options of its own for sbatch, which may be about time."""
+        if requested_resources.get("sbatch_arguments"):
+            return 0.0
+        limits = self._limits("runtime")
+        return math.inf if limits is None else limits[1]
 
     # -- what this partition has ---------------------------------------------------------------------
     def _defaults(self) -> dict[str, Any]:
