@@ -57,7 +57,9 @@ def _start_process(
     from jobmon.client.workflow_run import WorkflowRun
     from jobmon.swarm.host import start_host
 
-    run = WorkflowRun(workflow_id, requester, options.heartbeat_interval, options.report_by_buffer)
+    run = WorkflowRun(
+        workflow_id, requester, options.heartbeat_interval, options.report_by_buffer, options.notify
+    )
     run.bind()
     try:
         log = start_host(requester, workflow_id, run.workflow_run_id, options, config, startup_timeout)

@@ -62,6 +62,7 @@ class RunRequest:
     detach: bool = False
     startup_timeout: float = 180
     job: JobOptions | None = None
+    notify: tuple[str, ...] = ()
 
 
 def run_workflow(workflow: Workflow, request: RunRequest, config: JobmonConfig) -> WorkflowRunResult:
@@ -188,6 +189,7 @@ def options_for(request: RunRequest, config: JobmonConfig, workflow: Workflow | 
         adopt=request.resume and not request.reset_running_jobs,
         increase_resources=request.increase_resources,
         fail_after_n_executions=None if workflow is None else workflow._fail_after_n_executions,
+        notify=request.notify,
     )
 
 

@@ -396,6 +396,7 @@ class Workflow(ResourceDefaults):
         detach: bool = False,
         on: str = "",
         on_resources: Mapping[str, Any] | None = None,
+        notify: str | Iterable[str] | None = None,
     ) -> WorkflowRunResult:
         """Run every task whose upstreams are done until all are done or nothing more can be.
 
@@ -414,6 +415,9 @@ class Workflow(ResourceDefaults):
                 fails. A job that still waits in its queue after ``distributor_startup_timeout`` is left there.
             on_resources: what that job asks for: ``queue``, ``memory`` (1 GiB), ``runtime`` (a little more than
                 ``seconds_until_timeout``), ``project``.
+            notify: whom the server is to tell of the end of this run, however it ends: ``"#channel"`` or ``"@user"`` of
+                Slack, ``"mail:me@example.org"``, ``"https://…"``, or several of them in a list. By default those of
+                ``notify.on_end``; ``""``: nobody.
 
         Returns:
             The status letter of the run, ``"D"`` where every task is done, with counts, ids and statuses as
@@ -427,10 +431,12 @@ class Workflow(ResourceDefaults):
             WorkflowNotResumable: another run of it is alive.
             WorkflowTimeoutError: (a RuntimeError) it took too long; the message says what still ran.
             ServerError: the server is out of reach for good; the message says what is known.
-            UsageError: it cannot be detached, since tasks need functions of this script; the message names one.
+            UsageError: it cannot be detached, since tasks need functions of this script; the message names one. Or
+                ``notify`` names somebody whom the server cannot tell.
             KeyboardInterrupt: it was stopped by Ctrl-C.
         """
         from jobmon.client.detached import job_options
+        from jobmon.client.notify import tellable_targets, wanted_targets
         from jobmon.client.run import RunRequest, run_workflow
 
         if configure_logging:
@@ -440,6 +446,7 @@ class Workflow(ResourceDefaults):
         if seconds_until_timeout <= 0:
             raise ValueError(f"seconds_until_timeout must be more than 0, not {seconds_until_timeout!r}.")
         config = JobmonConfig()
+        asked = wanted_targets(notify, config)
         state = self.refresh(config.get_boolean("progress", "enabled"))
         self._check_runnable(state, resume)
         request = RunRequest(
@@ -452,6 +459,7 @@ class Workflow(ResourceDefaults):
             detach=detach,
             startup_timeout=distributor_startup_timeout,
             job=job_options(detach, on, on_resources),
+            notify=tellable_targets(self.requester, asked),
         )
         return run_workflow(self, request, config)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
+from collections.abc import Sequence
 
 from jobmon.core import __version__
 from jobmon.core.configuration import JobmonConfig
@@ -30,6 +31,7 @@ class WorkflowRun:
         requester: how to reach the server.
         workflow_run_heartbeat_interval: seconds between two signs of life.
         heartbeat_report_by_buffer: intervals without a sign of life after which the run counts as lost.
+        notify: whom the server is to tell of the end of the run.
     """
 
     def __init__(
@@ -38,6 +40,7 @@ class WorkflowRun:
         requester: Requester | None = None,
         workflow_run_heartbeat_interval: float | None = None,
         heartbeat_report_by_buffer: float | None = None,
+        notify: Sequence[str] = (),
     ) -> None:
         config = JobmonConfig()
         self.workflow_id = workflow_id
@@ -45,6 +48,7 @@ class WorkflowRun:
         interval = workflow_run_heartbeat_interval or config.get_float("heartbeat", "workflow_run_interval")
         buffer = heartbeat_report_by_buffer or config.get_float("heartbeat", "report_by_buffer")
         self._next_report_seconds = interval * buffer
+        self._notify = list(notify)
         self._run_key = uuid.uuid4().hex
         self._workflow_run_id: int | None = None
         self._status = WorkflowRunStatus.REGISTERED
@@ -73,7 +77,12 @@ class WorkflowRun:
         """
         if self._workflow_run_id is None:
             message = WorkflowRunRequest(
-                self._run_key, current_user(), __version__, this_process(), self._next_report_seconds
+                self._run_key,
+                current_user(),
+                __version__,
+                this_process(),
+                self._next_report_seconds,
+                self._notify,
             )
             path = f"/swarm/workflow/{self.workflow_id}/workflow_run"
             response = self.requester.send("POST", path, message, WorkflowRunResponse)

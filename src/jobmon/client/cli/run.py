@@ -22,6 +22,13 @@ _execution_timeout_option = click.option(
     show_default=True,
     help="Seconds the new run may take.",
 )
+_notify_option = click.option(
+    "--notify",
+    multiple=True,
+    metavar="WHOM",
+    help="Who is told of the end of the run: #channel, @user, mail:name@example.org or https://…; may be repeated. "
+    "Default: notify.on_end.",
+)
 
 
 def _tell(workflow_id: int, result: WorkflowRunResult) -> None:
@@ -62,6 +69,7 @@ def _tell(workflow_id: int, result: WorkflowRunResult) -> None:
     help="With --on: run time of the job, seconds or with a unit; default: a little more than --execution-timeout.",
 )
 @click.option("--project", default="", help="With --on: the project (account) that is charged for the job.")
+@_notify_option
 def run(
     workflow_id: int,
     fail_fast: bool,
@@ -72,6 +80,7 @@ def run(
     memory: str,
     runtime: str,
     project: str,
+    notify: tuple[str, ...],
 ) -> None:
     """Run a workflow that is registered and is not being run, without its script.
 
@@ -107,6 +116,7 @@ def run(
         detach=detach,
         job=job,
         display=choose_display(not detach),
+        notify=notify or None,
     )
     _tell(workflow_id, result)
 
@@ -133,6 +143,7 @@ def run(
 )
 @click.option("--force-cleanup", is_flag=True, help="After --timeout count as ended what was ordered to end.")
 @_detach_option
+@_notify_option
 def resume(
     workflow_id: int,
     cluster: str,
@@ -142,6 +153,7 @@ def resume(
     keep_resources: bool,
     force_cleanup: bool,
     detach: bool,
+    notify: tuple[str, ...],
 ) -> None:
     """Run what is not done of a workflow, without its script; a run that is alive has to hand over.
 
@@ -163,6 +175,7 @@ def resume(
         force_cleanup=force_cleanup,
         detach=detach,
         display=choose_display(not detach),
+        notify=notify or None,
     )
     _tell(workflow_id, result)
 

@@ -25,11 +25,18 @@ from typing import TypeVar
 from msgspec import Struct
 
 from jobmon.core import __version__
+from jobmon.core.access_token import read_token_file
 from jobmon.core.cluster import Cluster
 from jobmon.core.cluster_type import ClusterType
 from jobmon.core.configuration import JobmonConfig
 from jobmon.core.configuration_keys import KEYS
-from jobmon.core.exceptions import InvalidRequest, JobmonError, NotFoundError
+from jobmon.core.exceptions import (
+    ConfigError,
+    InvalidRequest,
+    JobmonError,
+    NotAllowedError,
+    NotFoundError,
+)
 from jobmon.core.local_server import NETWORK_FILESYSTEMS, LocalServerFiles, filesystem_type, running_server
 from jobmon.core.requester import Requester
 from jobmon.serializers.diagnosis import DiagnosisResponse
@@ -165,6 +172,11 @@ def check_configuration(config: JobmonConfig, complaints: Iterable[str]) -> Iter
         if not os.access(path, os.R_OK):
             text = f"http.token_file {path} cannot be read."
             yield Finding(name, FAIL, text, "Ask who runs the server for a token, or unset http.token_file.")
+        elif str(config.get("http", "service_url")):
+            try:
+                read_token_file(token_file, "http.token_file")
+            except ConfigError as error:
+                yield Finding(name, FAIL, str(error), f"chmod 600 {path}, and one line in it: the token.")
         else:
             yield from _private(name, path, "is a token")
 
@@ -295,12 +307,17 @@ def _check_answers(requester: Requester, where: str, remedy: str) -> Iterator[Fi
     yield from _check_skew(health.version)
     try:
         diagnosis = ask("/monitor/diagnosis", DiagnosisResponse)
+    except NotAllowedError as error:
+        yield Finding("token", FAIL, f"The server does not let you in: {error}")
+        return
     except (NotFoundError, InvalidRequest):
         yield Finding("database", WARN, "This server cannot tell about its database.", "Upgrade the server.")
         return
     except JobmonError as error:
         yield Finding("database", FAIL, f"The server cannot use its database: {error}", "Look at its log.")
         return
+    if diagnosis.user_role:
+        yield Finding("token", OK, f"the server knows you as {diagnosis.user} (role {diagnosis.user_role})")
     yield from _check_database(diagnosis)
     yield from _check_clock(diagnosis)
     for name in diagnosis.clusters:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from jobmon.client.commands.run import how_it_ended, require_registered, run_registered
@@ -27,6 +27,7 @@ def resume_workflow(
     detach: bool = False,
     display: RunDisplay | None = None,
     requester: Requester | None = None,
+    notify: str | Iterable[str] | None = None,
 ) -> WorkflowRunResult:
     """Run what is not done of a workflow, without its script; returns when it has ended.
 
@@ -41,18 +42,22 @@ def resume_workflow(
         detach: return as soon as the run goes on in a process of its own.
         display: shows progress.
         requester: how to reach the server.
+        notify: whom the server is to tell of the end of the run; by default those of ``notify.on_end``.
 
     Raises:
+        UsageError: the server cannot tell somebody.
         WorkflowAlreadyComplete: every task is done.
         WorkflowNotResumable: an earlier run is still alive.
         WorkflowTimeoutError: it took too long.
     """
+    from jobmon.client.notify import tellable_targets, wanted_targets
     from jobmon.client.run import RunRequest
     from jobmon.core.configuration import JobmonConfig
     from jobmon.swarm.resume import prepare_resume
 
     config = JobmonConfig()
     requester = requester or Requester.from_defaults(config)
+    told = tellable_targets(requester, wanted_targets(notify, config))
     metadata = require_registered(requester, workflow_id, cluster_name)
     prepare_resume(requester, workflow_id, reset_running_jobs, timeout, force_cleanup)
     request = RunRequest(
@@ -65,6 +70,7 @@ def resume_workflow(
         increase_resources=increase_resource,
         detach=detach,
         startup_timeout=timeout,
+        notify=told,
     )
     return run_registered(requester, metadata, request, config, display, "resuming")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from jobmon.client.following import follow, has_ended, is_controller_gone, read_progress, result_of
@@ -40,6 +40,7 @@ def run_workflow_by_id(
     job: JobOptions | None = None,
     display: RunDisplay | None = None,
     requester: Requester | None = None,
+    notify: str | Iterable[str] | None = None,
 ) -> WorkflowRunResult:
     """Run a workflow that is registered, without its script: one that was never run, or what is not done of it.
 
@@ -52,18 +53,22 @@ def run_workflow_by_id(
         job: the job of a batch cluster which that process is to be; by default it is on this machine.
         display: shows progress.
         requester: how to reach the server.
+        notify: whom the server is to tell of the end of the run; by default those of ``notify.on_end``.
 
     Raises:
+        UsageError: the server cannot tell somebody.
         WorkflowAlreadyComplete: every task is done.
         WorkflowNotResumable: it is being run, or it is not registered completely.
         WorkflowTimeoutError: it took too long.
     """
+    from jobmon.client.notify import tellable_targets, wanted_targets
     from jobmon.client.run import RunRequest
     from jobmon.core.configuration import JobmonConfig
     from jobmon.swarm.resume import prepare_resume
 
     config = JobmonConfig()
     requester = requester or Requester.from_defaults(config)
+    told = tellable_targets(requester, wanted_targets(notify, config))
     metadata = require_registered(requester, workflow_id)
     progress = read_progress(requester, workflow_id)
     if not has_ended(progress) and not is_controller_gone(progress):
@@ -84,6 +89,7 @@ def run_workflow_by_id(
         detach=detach,
         startup_timeout=startup_timeout,
         job=job,
+        notify=told,
     )
     return run_registered(requester, metadata, request, config, display, "running")
 

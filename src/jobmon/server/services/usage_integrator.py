@@ -27,8 +27,8 @@ from jobmon.core.cluster_type import ClusterType
 from jobmon.core.configuration import JobmonConfig
 from jobmon.core.exceptions import JobmonError
 from jobmon.core.states import TASK_INSTANCE_TERMINAL
+from jobmon.server.services.lease import Transactions
 from jobmon.server.web import dialect
-from jobmon.server.web.database import Database
 from jobmon.server.web.models import (
     Batch,
     Cluster,
@@ -111,7 +111,7 @@ class UsageIntegrator:
 
     def __init__(
         self,
-        database: Database,
+        database: Transactions,
         retire_age_seconds: float,
         poll_interval_seconds: float,
         distributor_of: Callable[[Place], ClusterDistributor] | None = None,
@@ -124,7 +124,7 @@ class UsageIntegrator:
         self._read_to: int | None = None  # id of the history up to which all ends were seen
 
     @classmethod
-    def from_config(cls, config: JobmonConfig, database: Database) -> UsageIntegrator:
+    def from_config(cls, config: JobmonConfig, database: Transactions) -> UsageIntegrator:
         """As the section ``usage_integrator`` says."""
         return cls(
             database,
@@ -181,10 +181,16 @@ class UsageIntegrator:
         if after is None:
             after = first_history_before(connection, now - self._retire_age)
         settled = now - timedelta(seconds=OVERLAP_SECONDS)
+        shared: dict[tuple[int, int], frozenset[str]] = {}
         for row in _ends(connection, after):
-            history_id, occurred_at, task_instance_id, distributor_id, ended_at, *place = row
+            history_id, occurred_at, task_instance_id, distributor_id, ended_at, *batch_and_place = row
+            array_id, batch_num, *place = batch_and_place
             if occurred_at <= settled:
                 after = history_id
+            if (array_id, batch_num) not in shared:
+                shared[array_id, batch_num] = _shared_jobs(connection, array_id, batch_num)
+            if distributor_id in shared[array_id, batch_num]:
+                continue  # the cluster knows what all of them used together, which is true of none
             attempts = self._lacking[Place(*place)]
             if task_instance_id not in attempts:
                 ask_at = ended_at + timedelta(seconds=SETTLE_SECONDS)
@@ -277,6 +283,8 @@ def _ends(connection: Connection, after: int) -> Iterator[Sequence[Any]]:
             TaskInstance.id,
             TaskInstance.distributor_id,
             TaskInstance.status_date,
+            TaskInstance.array_id,
+            TaskInstance.array_batch_num,
             Cluster.name,
             ClusterTypeRow.name,
             Cluster.connection_parameters,
@@ -299,6 +307,17 @@ def _ends(connection: Connection, after: int) -> Iterator[Sequence[Any]]:
     last = connection.scalar(select(func.max(TaskHistory.id))) or 0
     for start in range(after, last, PAGE):
         yield from connection.execute(statement, {"after": start, "to": start + PAGE})
+
+
+def _shared_jobs(connection: Connection, array_id: int, batch_num: int) -> frozenset[str]:
+    """Ids of the jobs of a batch that several attempts shared."""
+    statement = (
+        select(TaskInstance.distributor_id)
+        .where(TaskInstance.array_id == array_id, TaskInstance.array_batch_num == batch_num)
+        .group_by(TaskInstance.distributor_id)
+        .having(func.count() > 1)
+    )
+    return frozenset(row[0] for row in connection.execute(statement) if row[0])
 
 
 def first_history_before(connection: Connection, moment: datetime) -> int:
