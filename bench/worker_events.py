@@ -10,7 +10,7 @@ import msgspec
 import uvloop
 
 from bench.costs import Meter
-from bench.load import Target, flood, flood_by_new_connections, paced
+from bench.load.connection import Target, flood, flood_by_new_connections, paced
 from bench.place import measure
 from bench.row import Row
 from bench.workflows import independent
@@ -101,7 +101,8 @@ def stories(num_attempts: int) -> tuple[Target, list[list[bytes]]]:
     """A server, and what the wrappers of its attempts will tell it."""
     config = JobmonConfig()
     attempts = launched_attempts(num_attempts)
-    target = Target(find_or_start(config), str(config.get("http", "route_prefix")))
+    record = find_or_start(config)
+    target = Target(record.url, str(config.get("http", "route_prefix")), record.token)
     return target, [story(target, attempt) for attempt in attempts]
 
 

@@ -28,6 +28,7 @@ from jobmon.core import __version__
 from jobmon.core.configuration import JobmonConfig
 from jobmon.core.exceptions import JobmonError, LocalServerError
 from jobmon.core.local_server import LocalServerFiles, ServerRecord, read_record
+from jobmon.core.log_format import log_to_stderr
 
 if TYPE_CHECKING:
     from jobmon.server.node_listeners import NodeListeners
@@ -65,6 +66,8 @@ def _daemon(send: int) -> None:
         config = JobmonConfig()
         files = LocalServerFiles.from_config(config)
         _redirect_output(files)
+        told = config.origin("logging", "access") != "default"
+        log_to_stderr(str(config.get("logging", "format")), tells_requests=told)
         with _hold(files):
             serve(config, files, ready)
         code = 0
@@ -99,9 +102,6 @@ def _redirect_output(files: LocalServerFiles) -> None:
     os.dup2(log, 2)
     os.close(log)
     os.close(null)
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s", force=True
-    )
 
 
 class _hold:  # noqa: N801 - reads as a verb: with _hold(files)
@@ -133,16 +133,18 @@ def serve(config: JobmonConfig, files: LocalServerFiles, ready: BinaryIO) -> Non
     """Serve until told to end or idle for too long."""
     import uvicorn
 
+    from jobmon.server.garbage_collection import collect_rarely
     from jobmon.server.node_listeners import NodeListeners, listen, node_access_router, uvicorn_config
     from jobmon.server.web.api import get_app
     from jobmon.server.web.db_admin import init_db
+    from jobmon.server.web.roles import Role
 
     os.umask(0o077)
     files.record.unlink(missing_ok=True)  # of a server that died
     config.set("db", "sqlalchemy_database_uri", f"sqlite:///{files.database}")
     init_db(config=config)
     token, worker_token = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
-    app = get_app(config, token=token, worker_token=worker_token)
+    app = get_app(config, token=token, worker_token=worker_token, role=Role.ALL)
     state: ServerState = app.state.jobmon
     listener = listen(socket.AF_INET, ("127.0.0.1", 0))
     prefix = str(config.get("http", "route_prefix"))
@@ -159,6 +161,7 @@ def serve(config: JobmonConfig, files: LocalServerFiles, ready: BinaryIO) -> Non
             await super().shutdown(sockets)
 
     server = Server(uvicorn_config(app))
+    collect_rarely()
     record = ServerRecord(
         f"http://127.0.0.1:{listener.getsockname()[1]}",
         token,

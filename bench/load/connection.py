@@ -1,14 +1,32 @@
-"""A load of worker events: many wrappers' requests, over many connections, as cheap for the sender as can be."""
+"""Requests over many connections, as cheap for the sender as can be: it shares the machine with what it measures."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from jobmon.core.local_server import ServerRecord
+from jobmon.core.requester import current_user
+
+PREFIX = "/api/v3"
+MAX_HEAD_BYTES = 2**20
+
+
+class Answer(NamedTuple):
+    """An answer of the server.
+
+    Attributes:
+        status: HTTP status.
+        body: its body.
+        retry_after: seconds after which the server wants to be asked again; 0: it does not say.
+    """
+
+    status: int
+    body: bytes
+    retry_after: float
 
 
 class Connection:
@@ -20,7 +38,18 @@ class Connection:
     @classmethod
     async def open(cls, address: tuple[str, int]) -> Connection:
         """Connect."""
-        return cls(*await asyncio.open_connection(*address))
+        return cls(*await asyncio.open_connection(*address, limit=MAX_HEAD_BYTES))
+
+    async def exchange(self, request: bytes) -> Answer:
+        """Send a request and wait for the answer.
+
+        Raises:
+            OSError, EOFError: the connection broke.
+        """
+        self._writer.write(request)
+        head = (await self._reader.readuntil(b"\r\n\r\n")).lower()
+        body = await self._reader.readexactly(int(_header(head, b"content-length:") or 0))
+        return Answer(int(head[9:12]), body, float(_header(head, b"retry-after:") or 0))
 
     async def send(self, request: bytes) -> None:
         """Send a request and wait for the answer.
@@ -28,43 +57,51 @@ class Connection:
         Raises:
             RuntimeError: the server did not answer with 200.
         """
-        self._writer.write(request)
-        head = await self._reader.readuntil(b"\r\n\r\n")
-        lower = head.lower()
-        start = lower.index(b"content-length:") + len(b"content-length:")
-        body = await self._reader.readexactly(int(lower[start : lower.index(b"\r\n", start)]))
-        if b" 200 " not in head[:16]:
-            raise RuntimeError(f"The server answered {head[:60]!r} {body[:300]!r}")
+        answer = await self.exchange(request)
+        if answer.status != 200:
+            raise RuntimeError(f"The server answered {answer.status} {answer.body[:300]!r}")
 
     async def close(self) -> None:
         """Close the connection."""
+        self.cut()
+        with suppress(OSError):
+            await self._writer.wait_closed()
+
+    def cut(self) -> None:
+        """Close the connection without waiting for its end."""
         self._writer.close()
-        await self._writer.wait_closed()
+
+
+def _header(head: bytes, name: bytes) -> bytes:
+    start = head.find(name)
+    return b"" if start < 0 else head[start + len(name) : head.index(b"\r\n", start)].strip()
 
 
 class Target:
     """A server, and how requests to it look.
 
     Args:
-        record: the local server.
+        url: its address, without route prefix.
         prefix: its route prefix.
+        token: bearer token; empty: none is shown.
     """
 
-    def __init__(self, record: ServerRecord, prefix: str) -> None:
-        parts = urlsplit(record.url)
+    def __init__(self, url: str, prefix: str = PREFIX, token: str = "") -> None:
+        parts = urlsplit(url)
         assert parts.hostname is not None
         assert parts.port is not None
         self.address = (parts.hostname, parts.port)
-        self._head = (
-            f"Host: {parts.netloc}\r\nAuthorization: Bearer {record.token}\r\n"
-            "Content-Type: application/json\r\nContent-Length: "
-        ).encode()
+        headers = {"Host": parts.netloc, "X-Jobmon-User": current_user(), "Content-Type": "application/json"}
+        if token:
+            headers["Authorization"] = f"Bearer {token}"
+        self._head = "".join(f"{name}: {value}\r\n" for name, value in headers.items()).encode()
         self._prefix = prefix
 
-    def request(self, path: str, body: bytes) -> bytes:
-        """A POST in full."""
-        start = f"POST {self._prefix}{path} HTTP/1.1\r\n".encode()
-        return b"%s%s%d\r\n\r\n%s" % (start, self._head, len(body), body)
+    def request(self, path: str, body: bytes | None, method: str = "POST") -> bytes:
+        """A request in full."""
+        start = f"{method} {self._prefix}{path} HTTP/1.1\r\n".encode()
+        body = body or b""
+        return b"%s%sContent-Length: %d\r\n\r\n%s" % (start, self._head, len(body), body)
 
     @asynccontextmanager
     async def connections(self, count: int) -> AsyncIterator[list[Connection]]:
