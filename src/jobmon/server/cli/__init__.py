@@ -12,7 +12,9 @@ import click
 from jobmon.core import __version__
 from jobmon.core.exceptions import JobmonError
 from jobmon.server.cli.db import db
+from jobmon.server.cli.reaper import monitor, notify, reaper
 from jobmon.server.cli.serve import start
+from jobmon.server.cli.token import token
 from jobmon.server.cli.usage_integrator import usage_integrator
 
 
@@ -25,7 +27,7 @@ def cli(context: click.Context, debug: bool) -> None:
     context.obj = debug
 
 
-for command in (db, start, usage_integrator):
+for command in (db, start, usage_integrator, reaper, monitor, notify, token):
     cli.add_command(command)
 
 

@@ -30,6 +30,7 @@ def usage_integrator_start(once: bool) -> None:
     import signal
     import threading
 
+    from jobmon.core.log_format import settings_to_stderr
     from jobmon.core.logging import logging_settings
     from jobmon.server.services.usage_integrator import UsageIntegrator
     from jobmon.server.web.database import Database
@@ -43,7 +44,9 @@ def usage_integrator_start(once: bool) -> None:
         if once:
             _tell_usage(integrator.run_once())
             return
-        logging.config.dictConfig(logging_settings(config, "server", _LOG_TO_STDERR))
+        logging.config.dictConfig(
+            logging_settings(config, "server", settings_to_stderr(str(config.get("logging", "format"))))
+        )
         stop = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
@@ -51,15 +54,6 @@ def usage_integrator_start(once: bool) -> None:
     finally:
         integrator.close()
         database.dispose()
-
-
-_LOG_TO_STDERR = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {"default": {"format": "%(asctime)s %(levelname)s %(message)s"}},
-    "handlers": {"default": {"class": "logging.StreamHandler", "formatter": "default"}},
-    "loggers": {"jobmon": {"handlers": ["default"], "level": "INFO", "propagate": False}},
-}
 
 
 def _tell_usage(result: UsageResult) -> None:
