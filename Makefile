@@ -6,21 +6,25 @@ BIN := $(VENV)/bin
 WORKERS := 2
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help quickstart install test test-quick lint bench docs slurm slurm-stop clean
+.PHONY: help quickstart install test test-quick chaos lint bench docs slurm slurm-stop databases databases-stop clean
 
 help:  ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 quickstart: $(VENV)/.installed  ## Install Jobmon into .venv and run examples/life_expectancy
 	$(BIN)/python examples/life_expectancy/run.py
 
 install: $(VENV)/.installed-dev  ## Install Jobmon and all that its developers need into .venv
 
-test: lint  ## Run every check and every test (as root on Debian: with a real Slurm; SLURM=no leaves it out)
-	scripts/with-slurm $(BIN)/python -m pytest -n $(WORKERS)
+test: lint  ## Run every check and every test (as root on Debian with a real Slurm and databases; SLURM=no, DATABASES=no leave them out)
+	scripts/with-engines $(BIN)/python -m pytest -n $(WORKERS)
 
 test-quick: $(VENV)/.installed-dev  ## Run the tests that take little time
-	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow and not e2e and not slurm"
+	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow and not e2e and not slurm and not mariadb and not postgresql"
+
+chaos: $(VENV)/.installed-dev  ## Kill processes and stop databases a thousand times and compare (as root on Debian; CHAOS="--seed N")
+	SLURM=no scripts/with-engines $(BIN)/python tests/chaos/chaos.py $(CHAOS)
+	SLURM=no JOBMON_CHAOS=1 scripts/with-engines $(BIN)/python -m pytest -n $(WORKERS) tests/chaos/test_fail_points.py
 
 lint: $(VENV)/.installed-dev  ## Check style, types and the directions of imports
 	$(BIN)/python -m ruff check .
@@ -41,6 +45,12 @@ slurm:  ## Bring up a Slurm cluster on this machine (Debian, as root), to try Jo
 
 slurm-stop:  ## Stop that cluster; its jobs are cancelled
 	scripts/slurm-down
+
+databases:  ## Bring up a MariaDB and a PostgreSQL on this machine (Debian, as root), to try Jobmon on and to test with
+	scripts/databases-up
+
+databases-stop:  ## Stop them; what is in them stays
+	scripts/databases-down
 
 clean:  ## Remove .venv, caches and the example's results
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

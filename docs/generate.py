@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 import click
 import state_diagrams
 from database_tables import tables_page
-from slurm_tables import TABLES
+from promise_tables import TABLES as PROMISE_TABLES
+from slurm_tables import TABLES as SLURM_TABLES
 
 from jobmon.client.cli import cli
 from jobmon.client.cli.flat import FLAT
@@ -248,6 +249,7 @@ def database_page() -> str:
     return NOTE.format(source="jobmon.server.web.models") + "\n" + tables_page()
 
 
+TABLES = {**SLURM_TABLES, **PROMISE_TABLES}
 TABLE_PLACE = re.compile(
     r"(?P<begin><!-- table: (?P<name>[\w-]+)[^>]*-->\n).*?(?P<end><!-- end of table -->)", re.DOTALL
 )

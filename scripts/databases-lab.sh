@@ -4,6 +4,7 @@
 #   DATABASES_DIR   data, logs, sockets, PID files           (/var/lib/jobmon-databases)
 #   MARIADB_PORT    loopback port of the MariaDB server      (33306)
 #   POSTGRES_PORT   loopback port of the PostgreSQL server   (35432)
+# and, for databases-up, MARIADB_OPTIONS and POSTGRES_OPTIONS: words that follow the servers' own options, and override them.
 # shellcheck shell=bash disable=SC2034
 
 LAB=${DATABASES_DIR:-/var/lib/jobmon-databases}

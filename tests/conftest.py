@@ -14,6 +14,8 @@ from fastapi import FastAPI
 from hypothesis import settings
 from sqlalchemy import Engine, event
 
+import databases
+from databases import Backend, Databases
 from jobmon.core import local_server
 from jobmon.core.configuration import JobmonConfig
 from jobmon.core.configuration_keys import ENV_PREFIX
@@ -33,6 +35,9 @@ with warnings.catch_warnings():
 if TYPE_CHECKING:
     from scheduling import OneWorkerPerCluster
 
+ON_EVERY_DATABASE = tuple(Path(__file__).parent / name for name in ("store", "model", "routes", "migrations"))
+"""Folders whose tests run on every database, but those that are marked to be about SQLite alone."""
+
 settings.register_profile("jobmon", deadline=None, print_blob=True)
 settings.load_profile("jobmon")
 
@@ -43,6 +48,17 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneWorkerPer
     from scheduling import OneWorkerPerCluster  # there may be no pytest-xdist
 
     return OneWorkerPerCluster(config, log)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Tests of the store, the model, the routes and the migrations run on every database, unless they say on which."""
+    own = metafunc.definition.iter_markers("parametrize")
+    if "backend" not in metafunc.fixturenames or any(mark.args[0] == "backend" for mark in own):
+        return
+    if metafunc.definition.get_closest_marker("sqlite"):
+        return
+    if any(metafunc.definition.path.is_relative_to(folder) for folder in ON_EVERY_DATABASE):
+        metafunc.parametrize("backend", databases.parameters())
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -58,6 +74,11 @@ def _strange_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
         yield
 
 
+def _do_not_wait(connection: Any, _record: Any) -> None:
+    connection.execute("SET synchronous_commit = off")
+    connection.commit()
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _no_waiting_for_the_disk(_strange_environment: None) -> Iterator[None]:
     """Databases in this process need not survive a power cut; those of real servers are left as they are."""
@@ -69,6 +90,8 @@ def _no_waiting_for_the_disk(_strange_environment: None) -> Iterator[None]:
             event.listen(
                 engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous=OFF")
             )
+        elif engine.dialect.name == "postgresql":
+            event.listen(engine, "connect", _do_not_wait)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(dialect, "configure", configured)
@@ -84,9 +107,27 @@ def database_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def databases_of_servers(_strange_environment: None) -> Iterator[Databases]:
+    """The databases of this process on the database servers."""
+    own = Databases()
+    yield own
+    own.drop()
+
+
 @pytest.fixture
-def database_uri(database_template: Path, tmp_path: Path) -> str:
+def backend() -> Backend:
+    """The kind of database of a test; ``pytest_generate_tests`` makes a parameter of it where tests run on all."""
+    return Backend.SQLITE
+
+
+@pytest.fixture
+def database_uri(
+    backend: Backend, databases_of_servers: Databases, database_template: Path, tmp_path: Path
+) -> str:
     """An empty database of this test alone."""
+    if backend is not Backend.SQLITE:
+        return databases_of_servers.empty(backend)
     path = tmp_path / "jobmon.sqlite"
     shutil.copy(database_template, path)
     return f"sqlite:///{path}"
@@ -114,6 +155,7 @@ def config(database_uri: str, tmp_path: Path) -> JobmonConfig:
         dict_config={
             "db": {"sqlalchemy_database_uri": database_uri},
             "embedded": {"directory": str(tmp_path / "jobmon")},
+            "reaper": {"enabled": False},  # the services have tests of their own, and would act amid others
         }
     )
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 from xdist.scheduler import LoadScopeScheduling
 
 # There is one of each on a machine, and tests break it on purpose.
 SHARED = ("tests/slurm/",)
+MILLION = re.compile(r"tests/growth/test_hot_statements\.py.*\[(\w+)")
+"""Each of its databases takes a minute to make."""
 
 
 class OneWorkerPerCluster(LoadScopeScheduling):  # type: ignore[misc]
@@ -16,4 +20,6 @@ class OneWorkerPerCluster(LoadScopeScheduling):  # type: ignore[misc]
     """
 
     def _split_scope(self, nodeid: str) -> str:
+        if match := MILLION.match(nodeid):
+            return f"the million of {match[1]}"
         return next((folder for folder in SHARED if nodeid.startswith(folder)), nodeid)

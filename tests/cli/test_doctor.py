@@ -103,7 +103,7 @@ def test_a_server_that_does_not_answer(run: Run, monkeypatch: pytest.MonkeyPatch
         ("nope: {x: 1}", WARN, "section nope"),
         ("http: {request_timeout: soon}", FAIL, "must be a number"),
         ("embedded: {allow_network_filesystem: maybe}", FAIL, "must be true or false"),
-        ("oidc: {name: Us}", WARN, "without effect in this version: oidc.name"),
+        ("cors: {allowed_origins: x}", WARN, "without effect in this version: cors.allowed_origins"),
         ("db: {sqlalchemy_database_uri: 'mysql://u:secret@h/d'}", WARN, "others may read it (mode 644)"),
         ("auth: {enabled: false}\nhttp:\n", OK, "config.yaml"),
     ],

@@ -36,15 +36,21 @@ def test_a_server_does_not_pretend_to_sign_users_in(monkeypatch: pytest.MonkeyPa
     assert "auth.enabled is true, but this version has no sign-in" in str(result.exception)
 
 
-def test_the_logging_of_a_server_is_configurable(database_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One by one, over what uvicorn does by itself."""
-    monkeypatch.setenv("JOBMON__DB__SQLALCHEMY_DATABASE_URI", database_uri)
+def test_the_logging_of_a_server_is_configurable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One by one, over what it does by itself; an option goes before the configuration."""
     monkeypatch.setenv("JOBMON__LOGGING__SERVER", '{"loggers": {"jobmon": {"level": "DEBUG"}}}')
+    monkeypatch.setenv("JOBMON__SERVER__PORT", "4000")
+    monkeypatch.setenv("JOBMON__SERVER__HOST", "127.0.0.2")
     given: dict[str, Any] = {}
-    monkeypatch.setattr("uvicorn.run", lambda app, **settings: given.update(settings))
-    result = CliRunner().invoke(server_cli, ["start", "--port", "4000"])
+    served: list[tuple[str, int]] = []
+    monkeypatch.setattr("logging.config.dictConfig", given.update)
+    monkeypatch.setattr(
+        "jobmon.server.supervisor.Supervisor.run",
+        lambda self: served.append(self.listener.getsockname()) or self.listener.close(),
+    )
+    result = CliRunner().invoke(server_cli, ["start", "--port", "0"])
     assert result.exit_code == 0, result.output
-    assert given["port"] == 4000
-    loggers = given["log_config"]["loggers"]
-    assert loggers["jobmon"] == {"level": "DEBUG"}
-    assert "uvicorn" in loggers
+    ((host, port),) = served
+    assert (host, port != 4000) == ("127.0.0.2", True)
+    assert given["loggers"]["jobmon"] == {"level": "DEBUG"}
+    assert "uvicorn" in given["loggers"]

@@ -243,11 +243,12 @@ def test_keys_without_effect_that_are_set(tmp_path: Path) -> None:
     """To their default they may be."""
     file = tmp_path / "c.yaml"
     file.write_text(
-        "otlp: {web_enabled: false}\noidc: {name: Us}\ntelemetry: {tracing: {server_enabled: true}}"
+        "cors: {allowed_origins: 'http://localhost:3000,http://localhost:3001'}\n"
+        "heartbeat: {graceful_termination_retry_count: 5}\nlogging: {worker: {formatters: {x: {}}}}"
     )
     assert [key.env for key in JobmonConfig(str(file)).idle_settings()] == [
-        "JOBMON__OIDC__NAME",
-        "JOBMON__TELEMETRY__TRACING",
+        "JOBMON__HEARTBEAT__GRACEFUL_TERMINATION_RETRY_COUNT",
+        "JOBMON__LOGGING__WORKER",
     ]
 
 

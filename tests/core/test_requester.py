@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ class Answer(msgspec.Struct):
 class Reply:
     status_code: int = 200
     content: bytes = b'{"value":1}'
+    headers: Mapping[str, str] = field(default_factory=dict, hash=False, repr=False)
 
 
 class Scripted:
@@ -281,12 +282,20 @@ def test_closing_closes_the_connections() -> None:
 
 
 def test_the_configuration_names_server_and_token(tmp_path: Path) -> None:
-    """The token comes from a file; one that is missing is an error."""
-    (tmp_path / "token").write_text("abc\n")
+    """The token comes from the environment or a file; one that is missing or that others can read is an error."""
+    token_file = tmp_path / "token"
+    token_file.write_text("abc\n")
+    token_file.chmod(0o600)
     settings = {"service_url": "http://host:1/", "token_file": str(tmp_path / "token"), "retries_attempts": 2}
     requester = Requester.from_defaults(JobmonConfig(dict_config={"http": settings}))
     assert requester.url == "http://host:1/api/v3"
     assert requester.retries_attempts == 2
+    assert requester.fixed_address == Address("http://host:1/api/v3", "abc")
+    both = Requester.from_defaults(JobmonConfig(dict_config={"http": {**settings, "token": "said"}}))
+    assert both.fixed_address == Address("http://host:1/api/v3", "said")
+    token_file.chmod(0o640)
+    with pytest.raises(ConfigError, match=f"chmod 600 {token_file}"):
+        Requester.from_defaults(JobmonConfig(dict_config={"http": settings}))
     settings["token_file"] = str(tmp_path / "missing")
     with pytest.raises(ConfigError, match="missing cannot be read"):
         Requester.from_defaults(JobmonConfig(dict_config={"http": settings}))

@@ -233,6 +233,7 @@ def test_secrets_stay_out_of_sight(place: Place) -> None:
     record = place.start_server()
     token = place.root / "token"
     token.write_text(record.token)
+    token.chmod(0o600)
     place.configure(http__service_url=record.url, http__token_file=token)
     start_detached(place, [place.task("a", gate="go")])
     place.wait_started("a")

@@ -59,6 +59,7 @@ def test_a_task_adds_attributes_to_itself(server: LocalServerFiles, tmp_path: Pa
         call(own, "from jobmon.core.requester import Requester; Requester.from_defaults().url")
         record = json.loads(server.record.read_text())
         (tmp_path / "token").write_text(record["token"] + "\n")
+        (tmp_path / "token").chmod(0o600)
         own |= {
             "JOBMON__HTTP__SERVICE_URL": record["url"],
             "JOBMON__HTTP__TOKEN_FILE": str(tmp_path / "token"),

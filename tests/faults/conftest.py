@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from processes import Place, new_place
+from server_place import Servers, servers_in
+
+CHECKOUT = str(Path(__file__).resolve().parents[2])
+if CHECKOUT not in sys.path:
+    sys.path.insert(0, CHECKOUT)  # bench, whose load the tests use, is a package beside ``tests``
+
+from own_engines import OwnEngines  # noqa: E402
 
 
 @pytest.fixture
@@ -20,3 +28,20 @@ def place(tmp_path: Path, database_template: Path) -> Iterator[Place]:
 def bare_place(tmp_path: Path) -> Iterator[Place]:
     """The same before anything of Jobmon was ever used in it."""
     yield from new_place(tmp_path / "place")
+
+
+@pytest.fixture
+def servers(tmp_path: Path) -> Iterator[Servers]:
+    """Starts servers of this test, which end with it."""
+    directory = tmp_path / "servers"
+    directory.mkdir()
+    with servers_in(directory) as servers:
+        yield servers
+
+
+@pytest.fixture(scope="session")
+def own_engines(_strange_environment: None) -> Iterator[OwnEngines]:
+    """Database servers of this process, which tests may break."""
+    engines = OwnEngines()
+    yield engines
+    engines.remove()

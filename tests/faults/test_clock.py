@@ -10,7 +10,6 @@ import pytest
 
 from jobmon.core.states import WorkflowRunStatus
 from jobmon.server.services.reaper import Reaper
-from jobmon.server.web import dialect
 from jobmon.server.web.database import Database
 from processes import Place
 
@@ -30,13 +29,9 @@ def reap(place: Place) -> dict[int, str]:
     """Two looks of a reaper, an hour apart by the clock that nobody can set."""
     database = Database(place.uri)
     try:
-        reaper = Reaper(10)
+        reaper = Reaper(database, 10)
         for monotonic in (0.0, 3600.0):
-            result = database.retrying_write(
-                lambda connection, monotonic=monotonic: reaper.run_once(
-                    connection, dialect.utcnow(connection), monotonic
-                )
-            )
+            result = reaper.run_once(monotonic=monotonic)
         return result.runs
     finally:
         database.dispose()

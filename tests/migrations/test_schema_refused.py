@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 from fastapi import FastAPI
+from schema_steps import contents, definition
+from sqlalchemy import text
 
+from databases import Backend, bare_database, drop_database
 from jobmon.core.configuration import JobmonConfig
 from jobmon.core.exceptions import ConfigError, JobmonError
 from jobmon.server.web.api import get_app
 from jobmon.server.web.database import make_engine
-from jobmon.server.web.db_admin import SchemaError, init_db, newest_revision, require_schema
+from jobmon.server.web.db_admin import (
+    SchemaError,
+    current_revision,
+    init_db,
+    newest_revision,
+    require_schema,
+)
 
 
 def open_app(uri: str) -> None:
@@ -36,45 +43,90 @@ READERS = pytest.mark.parametrize("use", [open_app, require], ids=["get_app", "r
 Use = Callable[[str], None]
 
 
-def set_revision(path: Path, revision: str) -> None:
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute("UPDATE alembic_version SET version_num = ?", [revision])
-        connection.commit()
+@pytest.fixture
+def bare_uri(backend: Backend, tmp_path: Path) -> Iterator[str]:
+    """A database without tables."""
+    with bare_database(backend, tmp_path) as uri:
+        yield uri
+
+
+@pytest.fixture
+def made_uri(bare_uri: str) -> str:
+    """A database with tables, whose revision may be changed."""
+    init_db(bare_uri)
+    return bare_uri
+
+
+def set_revision(uri: str, revision: str) -> None:
+    engine = make_engine(uri)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = :revision"), {"revision": revision})
+    engine.dispose()
+
+
+def everything(uri: str) -> object:
+    engine = make_engine(uri)
+    try:
+        return definition(engine), contents(engine), current_revision(engine)
+    finally:
+        engine.dispose()
 
 
 @ALL
-def test_a_newer_database(database_uri: str, tmp_path: Path, use: Use) -> None:
-    set_revision(tmp_path / "jobmon.sqlite", "9999")
+def test_a_newer_database(made_uri: str, use: Use) -> None:
+    """It is left as it is."""
+    set_revision(made_uri, "9999")
+    before = everything(made_uri)
     with pytest.raises(SchemaError) as caught:
-        use(database_uri)
+        use(made_uri)
     message = str(caught.value)
     assert "newer Jobmon" in message
     assert "9999" in message
     assert newest_revision() in message
     assert "Upgrade Jobmon" in message
+    assert everything(made_uri) == before
 
 
 @ALL
-def test_a_newer_database_is_left_as_it_is(database_uri: str, tmp_path: Path, use: Use) -> None:
-    path = tmp_path / "jobmon.sqlite"
-    set_revision(path, "9999")
-    before = path.read_bytes()
-    with pytest.raises(SchemaError):
-        use(database_uri)
-    assert path.read_bytes() == before
+def test_a_database_of_a_jobmon_before_version_4(made_uri: str, use: Use) -> None:
+    """Its revisions have other names than ours."""
+    set_revision(made_uri, "4762c850f79c")
+    before = everything(made_uri)
+    with pytest.raises(SchemaError, match=r"before version 4 \(schema 4762c850f79c\)"):
+        use(made_uri)
+    assert everything(made_uri) == before
+
+
+def test_a_database_with_tables_of_other_making(bare_uri: str) -> None:
+    engine = make_engine(bare_uri)
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE task (name VARCHAR(10))"))
+    engine.dispose()
+    before = everything(bare_uri)
+    with pytest.raises(SchemaError, match=r"tables of other making \(task\)"):
+        init_db(bare_uri)
+    assert everything(bare_uri) == before
 
 
 @READERS
-def test_an_older_database(database_uri: str, tmp_path: Path, use: Use) -> None:
-    set_revision(tmp_path / "jobmon.sqlite", "0000")
+def test_an_older_database(made_uri: str, use: Use) -> None:
+    set_revision(made_uri, "0000")
     with pytest.raises(SchemaError, match=r"schema 0000, .*run 'jobmon-server db init'"):
-        use(database_uri)
+        use(made_uri)
 
 
 @READERS
-def test_a_database_without_tables(tmp_path: Path, use: Use) -> None:
+def test_a_database_without_tables(bare_uri: str, use: Use) -> None:
     with pytest.raises(SchemaError, match=r"schema none, .*run 'jobmon-server db init'"):
-        use(f"sqlite:///{tmp_path / 'empty.sqlite'}")
+        use(bare_uri)
+
+
+@READERS
+def test_a_database_that_is_missing(backend: Backend, bare_uri: str, use: Use) -> None:
+    if backend is not Backend.SQLITE:  # there it is missing as it is
+        drop_database(bare_uri)
+    with pytest.raises(SchemaError, match="'jobmon-server db init'"):
+        use(bare_uri)
 
 
 @ALL

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -43,7 +44,6 @@ def query(database: Database) -> Query:
             connection,
             run,
             SyncRequest(told, []),
-            user="ada",
             now=now,
             actor="controller",
             max_infrastructure_losses=MAX_INFRASTRUCTURE_LOSSES,
@@ -53,6 +53,8 @@ def query(database: Database) -> Query:
 
     def ask(sql: str) -> list[tuple[Any, ...]]:
         with database.read() as connection:
+            quote = connection.dialect.identifier_preparer.quote
+            sql = re.sub(r"\barray a\b", f"{quote('array')} a", sql)  # a word of its own in PostgreSQL
             return [tuple(row) for row in connection.execute(text(sql))]
 
     return ask

@@ -7,11 +7,8 @@ and after every step the history checker goes through all that was recorded.
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -28,6 +25,7 @@ from hypothesis.stateful import (
 )
 from sqlalchemy import Connection, select, update
 
+from databases import Backend
 from jobmon.core.exceptions import JobmonError
 from jobmon.core.instance_event import InstanceEvent
 from jobmon.core.process_identity import ProcessIdentity
@@ -70,7 +68,7 @@ from jobmon.server.web.store.runs import (
     run_take_if_waiting,
 )
 from jobmon.server.web.store.sync import run_sync
-from jobmon.testing.factory import MadeWorkflow, run_make, workflow_make
+from jobmon.testing.factory import run_make, workflow_make
 from jobmon.testing.history import check_history
 
 MAX_LOSSES = 2
@@ -96,17 +94,16 @@ TAKERS = ("one", "another")
 class AttemptsMachine(RuleBasedStateMachine):
     """Controllers, wrappers and people, all talking at once."""
 
-    template: Path  # a database with the workflow, set by the test
-    workflow: MadeWorkflow
+    empty_database: Callable[[], str]  # the URI of an empty database, set by the test
 
     told = Bundle("told")
 
     def __init__(self) -> None:
         super().__init__()
-        self.directory = Path(tempfile.mkdtemp(prefix="jobmon-model-"))
-        path = self.directory / "jobmon.sqlite"
-        shutil.copy(self.template, path)
-        self.database = Database(f"sqlite:///{path}")
+        self.database = Database(type(self).empty_database())
+        with self.database.write() as connection:
+            made_at = datetime(2026, 1, 1)  # noqa: DTZ001 - times of the database are naive
+            self.workflow = workflow_make(connection, UPSTREAM, now=made_at, name="model")
         self.clock = datetime.now(UTC).replace(tzinfo=None)
         self.batch_num = 0
         self.syncs: list[tuple[int, SyncRequest, SyncResponse]] = []
@@ -116,7 +113,6 @@ class AttemptsMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         self.database.dispose()
-        shutil.rmtree(self.directory)
 
     @property
     def now(self) -> datetime:
@@ -162,7 +158,6 @@ class AttemptsMachine(RuleBasedStateMachine):
                 connection,
                 self.run_id,
                 message,
-                user="tester",
                 now=self.now,
                 actor="controller",
                 max_infrastructure_losses=MAX_LOSSES,
@@ -182,7 +177,6 @@ class AttemptsMachine(RuleBasedStateMachine):
                 connection,
                 run_id,
                 SyncRequest([], message.batches),
-                user="tester",
                 now=self.now,
                 actor="controller",
                 max_infrastructure_losses=MAX_LOSSES,
@@ -526,23 +520,16 @@ class AttemptsMachine(RuleBasedStateMachine):
             assert len(alive) <= 1
 
 
-@pytest.fixture
-def workflow_template(database_uri: str) -> None:
-    """A database with the workflow."""
-    database = Database(database_uri)
-    with database.write() as connection:
-        AttemptsMachine.workflow = workflow_make(connection, UPSTREAM, now=datetime(2026, 1, 1), name="model")  # noqa: DTZ001
-    database.dispose()
-    AttemptsMachine.template = Path(str(database.engine.url.database))
-
-
-@pytest.mark.usefixtures("workflow_template")
-def test_whatever_is_told_the_history_is_legal() -> None:
+@pytest.mark.timeout(600)
+def test_whatever_is_told_the_history_is_legal(
+    backend: Backend, empty_database: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Hypothesis plays controllers, wrappers and users against the store."""
+    monkeypatch.setattr(AttemptsMachine, "empty_database", staticmethod(empty_database), raising=False)
     run_state_machine_as_test(
         AttemptsMachine,
         settings=settings(
-            max_examples=EXAMPLES,
+            max_examples=EXAMPLES if backend is Backend.SQLITE else max(1, EXAMPLES // 4),
             stateful_step_count=STEPS,
             deadline=None,
             suppress_health_check=list(HealthCheck),

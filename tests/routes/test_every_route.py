@@ -151,14 +151,18 @@ class Scene:
 
 @pytest.fixture
 def scene(app: FastAPI) -> Scene:
-    database: Database = app.state.jobmon.database
+    return make_scene(app.state.jobmon.database)
+
+
+def make_scene(database: Database, label: str = "") -> Scene:
+    """Make it; a second one of the same database needs a label of its own."""
     with database.write() as connection:
         now = dialect.utcnow(connection)
-        workflow = workflow_make(connection, [[], [0], []], now=now, name="running")
+        workflow = workflow_make(connection, [[], [0], []], now=now, name="running" + label)
         run_id = run_make(connection, workflow.workflow_id, now=now)
         (attempt,) = attempts_make(connection, workflow, run_id, [0], batch_num=1, now=now)
-        resting = workflow_make(connection, [[], [0]], now=now, name="resting")
-        created = workflow_make(connection, [[]], now=now, name="created")
+        resting = workflow_make(connection, [[], [0]], now=now, name="resting" + label)
+        created = workflow_make(connection, [[]], now=now, name="created" + label)
         waiting = run_make(connection, created.workflow_id, now=now, status=WorkflowRunStatus.LINKING)
 
         def first(model: str, column: str = "id") -> int:
@@ -272,6 +276,10 @@ CASES: dict[str, Callable[[Scene], tuple[object, msgspec.Struct | None]]] = {
     "POST /swarm/workflow_run/{workflow_run_id}/take": lambda s: (
         s.waiting_run_id,
         swarm.TakeRunRequest("its own key", CONTROLLER, 90),
+    ),
+    "POST /swarm/workflow_run/{workflow_run_id}/worker_token": lambda s: (
+        s.run_id,
+        swarm.WorkerTokenRequest("5e" * 32),
     ),
     "POST /swarm/workflow/{workflow_id}/drain": lambda s: (s.workflow.workflow_id, None),
     "POST /swarm/workflow_run/{workflow_run_id}/events": lambda s: (

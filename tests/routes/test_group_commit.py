@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -13,6 +13,7 @@ from jobmon.core.instance_event import InstanceEvent
 from jobmon.core.states import TaskInstanceEvent
 from jobmon.server.web import group_commit
 from jobmon.server.web.group_commit import CROWD, GroupCommit
+from jobmon.server.web.identity import Identity
 from jobmon.server.web.store.attempts import Applied
 
 BOUND_SECONDS = 20
@@ -27,7 +28,7 @@ class Noted(GroupCommit):
         self.sizes: list[int] = []
         self.failures: list[Exception] = []
 
-    def _store(self, events: list[InstanceEvent]) -> Applied:
+    def _store(self, events: list[InstanceEvent], senders: Mapping[int, Identity]) -> Applied:
         self.sizes.append(len(events))
         if self.failures:
             raise self.failures.pop()

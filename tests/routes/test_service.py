@@ -290,7 +290,7 @@ def create(requester: Requester, workflow_id: int, key: str) -> WorkflowRunRespo
 def test_of_runs_that_begin_together_one_is_created(requester: Requester, scene: Scene) -> None:
     """The others are refused, with who runs it."""
     with scene.database.write() as connection:
-        resting = workflow_make(connection, [[]], now=dialect.utcnow(connection))
+        resting = workflow_make(connection, [[]], now=dialect.utcnow(connection), user=_me())
     barrier = threading.Barrier(8)
 
     def attempt(number: int) -> int | WorkflowNotResumable:
@@ -318,7 +318,7 @@ def take(requester: Requester, run_id: int, key: str) -> WorkflowRunResponse:
 def test_of_processes_that_take_a_run_together_one_gets_it(requester: Requester, scene: Scene) -> None:
     """The others are refused; who has it may ask again."""
     with scene.database.write() as connection:
-        resting = workflow_make(connection, [[]], now=dialect.utcnow(connection))
+        resting = workflow_make(connection, [[]], now=dialect.utcnow(connection), user=_me())
     run_id = create(requester, resting.workflow_id, "made").workflow_run_id
     barrier = threading.Barrier(8)
 

@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
+import databases
 from jobmon.core.hashing import hash_args
 from jobmon.core.instance_event import InstanceEvent
 from jobmon.core.process_identity import this_process
@@ -53,7 +54,7 @@ class Scene:
             return work(connection)
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
-        return self.read(lambda connection: [tuple(row) for row in connection.execute(text(sql))])
+        return self.read(lambda connection: [tuple(row) for row in databases.sql(connection, sql)])
 
     # -- registering ------------------------------------------------------------------------------
     def define(self) -> None:
@@ -135,7 +136,9 @@ class Scene:
         return answer
 
     def mark_bound(self) -> None:
-        self.write(lambda c: bind.workflow_mark_bound(c, self.workflow_id, dialect.utcnow(c)))
+        self.write(
+            lambda c: bind.workflow_mark_bound(c, self.workflow_id, now=dialect.utcnow(c), user=self.user)
+        )
 
     def bind(self) -> None:
         self.define()
@@ -193,7 +196,6 @@ class Scene:
                 c,
                 self.ids["run"],
                 message,
-                user=self.user,
                 now=dialect.utcnow(c),
                 actor="controller",
                 max_infrastructure_losses=10,

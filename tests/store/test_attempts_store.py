@@ -58,7 +58,6 @@ class Run:
                 connection,
                 self.run_id,
                 message,
-                user="tester",
                 now=self.now(),
                 actor="controller",
                 max_infrastructure_losses=MAX_LOSSES,

@@ -30,7 +30,7 @@ from jobmon.serializers.swarm import (
     ResumableResponse,
     SyncRequest,
 )
-from jobmon.server.services.reaper import REMOTE_GRACE_SECONDS, Reaper
+from jobmon.server.services.reaper import Reaper
 from jobmon.server.web import dialect
 from jobmon.server.web.store import attempts, resume
 from jobmon.server.web.store.feed import run_feed
@@ -182,10 +182,10 @@ def test_remote_attempts_outlive_a_run_that_is_lost(running: Scene) -> None:
     """The reaper ends the run, and never them, however long they are silent."""
     three_of_each(running)
     running.write(lambda c: c.exec_driver_sql("UPDATE workflow_run SET controller = '{}'"))
-    reaper = Reaper(10, grace_seconds=60)
+    reaper = Reaper(running.database, 10)
     later = running.write(dialect.utcnow) + timedelta(days=30)
     for monotonic in (0.0, 61.0):
-        result = running.write(lambda c, monotonic=monotonic: reaper.run_once(c, later, monotonic))
+        result = reaper.run_once(later, monotonic)
     assert list(result.runs) == [running.ids["run"]]
     assert instances(running)[:2] == INSTANTIATED + RUNNING
 
@@ -295,12 +295,11 @@ def test_nobody_cancels_them_they_are_given_up_after_a_day(running: Scene) -> No
     """Attempts of this machine after minutes; jobs of a cluster may still wait in its queue."""
     three_of_each(running)
     order(running, cold=True)
-    reaper = Reaper(10, grace_seconds=60)
+    reaper = Reaper(running.database, 10)
     now = running.write(dialect.utcnow)
-    ended = running.write(lambda c: reaper.run_once(c, now + timedelta(seconds=400), 0).attempts)
-    assert ended == [4]
-    later = now + timedelta(seconds=REMOTE_GRACE_SECONDS + 60)
-    assert running.write(lambda c: reaper.run_once(c, later, 0).attempts) == [1, 2]
+    assert reaper.run_once(now + timedelta(seconds=400), 0).attempts == [4]
+    later = now + timedelta(seconds=reaper.limits.ordered_remote_seconds + 60)
+    assert reaper.run_once(later, 0).attempts == [1, 2]
 
 
 # -- what controllers tell ------------------------------------------------------------------------------
@@ -333,9 +332,10 @@ def test_reasons_to_wait_change_no_state(running: Scene) -> None:
     ids = submit(running, 0, 1).task_instance_ids
     before = running.rows("SELECT id FROM task_history"), running.rows("SELECT last_cursor FROM workflow_run")
     running.sync(SyncRequest(queue_reasons=[QueueReason(ids, "x" * 600), QueueReason(ids[:1], "held")]))
-    assert running.rows("SELECT queue_reason FROM task_instance") == [("held",), ("x" * 500,)]
+    reasons = "SELECT queue_reason FROM task_instance ORDER BY id"
+    assert running.rows(reasons) == [("held",), ("x" * 500,)]
     running.sync(SyncRequest(queue_reasons=[QueueReason(ids, "")]))
-    assert running.rows("SELECT queue_reason FROM task_instance") == [(None,), (None,)]
+    assert running.rows(reasons) == [(None,), (None,)]
     after = running.rows("SELECT id FROM task_history"), running.rows("SELECT last_cursor FROM workflow_run")
     assert after == before
 

@@ -15,7 +15,7 @@ from jobmon.serializers.swarm import BatchRequest, RunProgressResponse, SyncRequ
 from jobmon.server.web import dialect
 from jobmon.server.web.database import Database
 from jobmon.server.web.models import WorkflowHistory
-from jobmon.server.web.store.feed import run_changes_after, run_feed
+from jobmon.server.web.store.feed import FeedResponse, RunPosition, run_changes_after, run_feed
 from jobmon.server.web.store.resume import run_take_tasks
 from jobmon.server.web.store.run_progress import workflow_run_progress
 from jobmon.server.web.store.runs import (
@@ -67,7 +67,6 @@ class Scene:
             run_sync,
             self.run_id,
             message,
-            user="tester",
             now=None,
             actor="controller",
             max_infrastructure_losses=10,
@@ -100,13 +99,15 @@ def test_the_controller_hears_of_it(scene: Scene) -> None:
     """By the feed, once, and with every sign of life."""
     with scene.database.read() as connection:
         cursor = run_feed(connection, scene.run_id, 0, "controller").cursor
-        assert run_changes_after(connection, scene.run_id, cursor, "R", "controller") is None
+        seen = run_changes_after(connection, scene.run_id, cursor, "R", "controller")
+        assert seen == RunPosition("R", cursor)
     scene.drain()
     with scene.database.read() as connection:
         news = run_changes_after(connection, scene.run_id, cursor, "R", "controller")
-        assert news is not None
+        assert isinstance(news, FeedResponse)
         assert news.is_draining
-        assert run_changes_after(connection, scene.run_id, news.cursor, "R", "controller") is None
+        seen = run_changes_after(connection, scene.run_id, news.cursor, "R", "controller")
+        assert seen == RunPosition("R", news.cursor)
     assert scene.do(run_heartbeat_if_alive, scene.run_id, now=None, seconds=90).is_draining
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import pytest
 from sqlalchemy import Engine, text
 
+import databases
 from jobmon.core.instance_event import InstanceEvent
 from jobmon.core.states import Cause, TaskInstanceEvent, WorkflowRunEvent
 from jobmon.server.web import dialect
@@ -18,7 +19,7 @@ from jobmon.testing.history import assert_history, check_history
 
 
 @pytest.fixture
-def engine(database_uri: str) -> Engine:
+def engine(database_uri: str) -> Iterator[Engine]:
     """A chain of two tasks that ran to its end, the second with a retry."""
     database = Database(database_uri)
 
@@ -48,7 +49,9 @@ def engine(database_uri: str) -> Engine:
         now = dialect.utcnow(connection)
         run_apply_event(connection, run_id, WorkflowRunEvent.FINISH, now=now, actor="controller")
     database.dispose()
-    return Database(database_uri).engine
+    damaged = Database(database_uri)
+    yield damaged.engine
+    damaged.dispose()
 
 
 def test_a_sound_history_is_accepted_from_engine_connection_and_uri(
@@ -125,13 +128,11 @@ FAULTS: list[tuple[str, Sequence[str]]] = [
 def test_a_fault_is_found(engine: Engine, words: str, statements: Sequence[str]) -> None:
     """And named."""
     with engine.connect() as connection:
-        connection.exec_driver_sql("COMMIT")
-        connection.exec_driver_sql("PRAGMA foreign_keys=OFF")
+        databases.ignore_foreign_keys(connection)
         for statement in statements:
-            connection.execute(text(statement))
+            databases.sql(connection, statement)
         problems = check_history(connection)
     assert any(words in problem for problem in problems), problems
-    engine.dispose()
 
 
 def test_the_assertion_names_the_problems(engine: Engine) -> None:
@@ -140,4 +141,3 @@ def test_the_assertion_names_the_problems(engine: Engine) -> None:
         connection.execute(text("DELETE FROM task_history"))
     with pytest.raises(AssertionError, match=r"The history has \d+ problems:\n  task 1: it is D"):
         assert_history(engine)
-    engine.dispose()

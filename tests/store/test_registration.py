@@ -247,4 +247,4 @@ def test_ten_thousand_tasks_take_a_bounded_number_of_statements(scene: Scene) ->
     scene.add_tasks(
         task_arg_values=[["data"]] * 10_000,
     )
-    assert len(statements) < 60
+    assert len(statements) < 80

@@ -124,7 +124,6 @@ def blame(scene: Scene, nodename: str, description: str = "the node died", secon
             c,
             scene.ids["run"],
             SyncRequest([event, event]),
-            user=scene.user,
             now=dialect.utcnow(c),
             actor="controller",
             max_infrastructure_losses=10,

@@ -28,6 +28,7 @@ from jobmon.core.states import (
 from jobmon.serializers.monitor import UpdateTasksRequest
 from jobmon.serializers.swarm import RunStateResponse, WorkflowRunRequest
 from jobmon.server.services.reaper import Reaper
+from jobmon.server.services.rules import ReaperLimits
 from jobmon.server.web import dialect
 from jobmon.server.web.database import Database
 from jobmon.server.web.models import Task, TaskInstance, Workflow, WorkflowRun
@@ -311,12 +312,11 @@ def test_the_reaper_ends_what_is_lost_and_only_that(scene: Scene) -> None:
     run_id = scene.run()
     (running,) = scene.attempts(run_id, 0)
     scene.tell(running, TaskInstanceEvent.START)
-    reaper = Reaper(LOSSES, grace_seconds=60)
+    reaper = Reaper(scene.database, LOSSES, ReaperLimits(grace_seconds=60))
     late = scene.now() + timedelta(hours=1)
 
     def look(now: datetime, monotonic: float) -> dict[int, str]:
-        with scene.database.write() as connection:
-            return reaper.run_once(connection, now, monotonic).runs
+        return reaper.run_once(now, monotonic).runs
 
     assert look(scene.now(), 0) == {}  # not overdue
     assert look(late, 10) == {}  # overdue: from now on it is watched
@@ -329,11 +329,10 @@ def test_the_reaper_ends_what_is_lost_and_only_that(scene: Scene) -> None:
 def test_the_reaper_leaves_alone_what_it_sees_alive(scene: Scene) -> None:
     """The clock was set forward."""
     run_id = scene.run(controller=this_process())
-    reaper = Reaper(LOSSES, grace_seconds=1)
+    reaper = Reaper(scene.database, LOSSES, ReaperLimits(grace_seconds=1))
     late = scene.now() + timedelta(days=1)
     for monotonic in (0.0, 100.0):
-        with scene.database.write() as connection:
-            assert reaper.run_once(connection, late, monotonic).runs == {}
+        assert reaper.run_once(late, monotonic).runs == {}
     assert scene.status(run_id) == WorkflowRunStatus.RUNNING
 
 

@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 from scene import LAUNCH_AND_START, Scene
 
+import databases
 from jobmon.core.batch_cluster import RemoteUsage
 from jobmon.core.cluster_protocol import ClusterDistributor
 from jobmon.core.exceptions import ClusterUnreachable
@@ -109,6 +110,26 @@ def test_what_is_missing_is_filled_in(times: Times) -> None:
     assert times.places == [Place("dummy", "dummy", "{}")]
     times.look(100)
     assert times.cluster.asked == [["7_1"]]
+
+
+def test_of_a_job_that_was_shared_nothing_is_taken(times: Times) -> None:
+    """What all of its attempts used is true of none of them."""
+    scene = times.scene
+    batch = BatchRequest(
+        scene.ids["array"], scene.ids["batch"], scene.ids["resources"], scene.task_ids[:3], name="shared"
+    )
+    ids = scene.sync(SyncRequest([], [batch])).batches[0].task_instance_ids
+    launch, start = LAUNCH_AND_START
+    for attempt, job in zip(ids, ("7_1", "7_1", "7_2"), strict=True):
+        events = [
+            InstanceEvent(attempt, launch, distributor_id=job),
+            InstanceEvent(attempt, start),
+            InstanceEvent(attempt, FAIL, Cause.CODE),
+        ]
+        scene.sync(SyncRequest(events))
+    times.cluster.known = {"7_1": RemoteUsage(9.0, 30 * MIB), "7_2": RemoteUsage(8.0, 20 * MIB)}
+    assert times.look().filled == [ids[2]]
+    assert times.cluster.asked == [["7_2"]]
 
 
 def test_nobody_is_asked_without_need(times: Times) -> None:
@@ -213,9 +234,10 @@ def test_the_beginning_is_found_by_halving(times: Times, count: int) -> None:
     for i in range(count):
         moment = start + timedelta(hours=i)
         scene.write(
-            lambda c, i=i, moment=moment: c.exec_driver_sql(  # type: ignore[misc]
+            lambda c, i=i, moment=moment: databases.sql(  # type: ignore[misc]
+                c,
                 "INSERT INTO task_history (id, cursor, task_id, event, occurred_at, actor)"
-                f" VALUES ({5 + 3 * i}, 0, {scene.task_ids[0]}, 'x', '{moment:%Y-%m-%d %H:%M:%S.%f}', 'x')"
+                f" VALUES ({5 + 3 * i}, 0, {scene.task_ids[0]}, 'x', '{moment:%Y-%m-%d %H:%M:%S.%f}', 'x')",
             )
         )
     for hours in (-1, 0, 0.5, 3, 6, 99):
@@ -250,7 +272,9 @@ def test_the_command_looks_once(times: Times, monkeypatch: pytest.MonkeyPatch) -
             "UPDATE task_instance SET status_date = '2026-01-01 00:00:00.000000' WHERE distributor_id = '2'"
         )
     )
-    monkeypatch.setenv("JOBMON__DB__SQLALCHEMY_DATABASE_URI", str(scene.database.engine.url))
+    monkeypatch.setenv(
+        "JOBMON__DB__SQLALCHEMY_DATABASE_URI", scene.database.engine.url.render_as_string(hide_password=False)
+    )
     monkeypatch.setattr(usage_integrator, "SETTLE_SECONDS", 0.0)
     monkeypatch.setattr(Place, "distributor", lambda place: times.cluster)
     times.cluster.known["1"] = RemoteUsage(maxrss=MIB)

@@ -1,10 +1,10 @@
-"""The SQL users have in their notebooks: it runs unchanged."""
+"""The SQL users have in their notebooks: it runs unchanged, but for names that are words of SQL on their database."""
 
 from __future__ import annotations
 
 import pytest
-from sqlalchemy import text
 
+import databases
 from jobmon.core.instance_event import InstanceEvent
 from jobmon.core.states import Cause, TaskInstanceEvent
 from jobmon.server.web import dialect
@@ -85,7 +85,7 @@ def test_the_query_of_the_existing_documentation_works(database: Database, name:
         ]
         attempts_apply_events(connection, events, now=now, actor="worker", max_infrastructure_losses=10)
     with database.read() as connection:
-        rows = [tuple(row) for row in connection.execute(text(query))]
+        rows = [tuple(row) for row in databases.sql(connection, query)]
     if expected is None:
         assert rows
     else:

@@ -12,7 +12,7 @@ from msgspec import Struct
 from jobmon.core.batch_cluster import ClusterDescription
 from jobmon.core.cluster_protocol import ClusterDistributor, ClusterQueue, ClusterWorkerNode
 from jobmon.core.cluster_type import ClusterType
-from jobmon.core.exceptions import JobmonError, UnknownClusterError, UnknownQueueError
+from jobmon.core.exceptions import JobmonError, NotAllowedError, UnknownClusterError, UnknownQueueError
 from jobmon.core.requester import Requester
 
 T = TypeVar("T")
@@ -113,7 +113,12 @@ class Cluster:
                 f"{unknown} It was not found from here either: {why}{'' if why.endswith(('.', '?')) else '.'} "
                 f"Where it can be asked, register it with: jobmon cluster sync {name}"
             ) from error
-        registered = register_cluster(self.requester, name, name, {}, description)
+        try:
+            registered = register_cluster(self.requester, name, name, {}, description)
+        except NotAllowedError as error:
+            raise UnknownClusterError(
+                f"{unknown} An administrator of this server can register it: jobmon cluster sync {name}"
+            ) from error
         queues = ", ".join(queue.name for queue in registered.queues)
         logger.info("Cluster '%s' was new to the server and is registered now; its queues: %s.", name, queues)
         return registered

@@ -59,6 +59,7 @@ KEYS: tuple[Key, ...] = (
         ("retries_timeout", 300, "Seconds after which a request is given up."),
         ("gui_url", "", "Address of the web GUI; empty: the server's own."),
         ("token_file", "", "File (mode 0600) with the bearer token sent to http.service_url."),
+        ("token", "", "The token itself, for the environment (JOBMON__HTTP__TOKEN); goes before the file.", "secret"),
     ),
     *_keys(
         "embedded",
@@ -78,14 +79,69 @@ KEYS: tuple[Key, ...] = (
         ),
     ),
     *_keys(
+        "server",
+        (
+            "role",
+            "all",
+            "What jobmon-server start serves: state (what changes workflows), query (what only reads) or all.",
+        ),
+        ("host", "127.0.0.1", "Address it listens at."),
+        ("port", 3000, "Port it listens at."),
+        ("workers", 1, "Processes that share this address."),
+        ("reuse_port", False, "Whether another jobmon-server of the same user may listen at this address too."),
+        ("root_path", "", "Path below which a proxy shows the server, such as /jobmon."),
+        (
+            "trusted_proxies",
+            "",
+            "Addresses and networks, with commas, of proxies whose X-Forwarded-For and X-Forwarded-Proto are believed.",
+        ),
+        ("shutdown_seconds", 25, "Seconds requests have to be answered when a server is told to end."),
+        ("max_request_bytes", 67_108_864, "Largest body of a request (413 beyond it); 0: any."),
+        (
+            "requests_per_second",
+            0,
+            (
+                "Requests that one user may make, on average over some seconds and in each process (429 beyond it); reports of "
+                "attempts do not count; 0: any number."
+            ),
+        ),
+        (
+            "max_concurrent_requests",
+            1000,
+            (
+                "Requests one process works on at once (503 beyond it); controllers that wait for news do not count; "
+                "0: any number."
+            ),
+        ),
+    ),
+    *_keys(
         "db",
         ("sqlalchemy_database_uri", "", "Database of the server, as a SQLAlchemy URI.", "secret"),
+        (
+            "query_sqlalchemy_database_uri",
+            "",
+            (
+                "The same for servers of role query: a user that may only SELECT, or a replica; empty: "
+                "db.sqlalchemy_database_uri."
+            ),
+            "secret",
+        ),
         ("sqlalchemy_connect_args", {}, "Extra arguments of the database driver.", "open"),
         ("pool.size", 8, "Connections kept open."),
         ("pool.max_overflow", 8, "Connections opened beyond that under load."),
         ("pool.timeout", 30, "Seconds a request waits for a connection."),
         ("pool.recycle", 300, "Seconds after which a connection is replaced."),
+        (
+            "slow_statement_seconds",
+            1.0,
+            "From how many seconds on a statement is logged, with the route it was for; 0: never.",
+        ),
         ("pool.pre_ping", True, "Test a connection before it is used."),
+        (
+            "reconnect_seconds",
+            10,
+            "Seconds for which the server tries again by itself when the database is away, before clients have to.",
+        ),
     ),
     *_keys(
         "heartbeat",
@@ -113,6 +169,14 @@ KEYS: tuple[Key, ...] = (
             ),
         ),
         ("exclude_bad_nodes", True, "Whether jobs avoid nodes that failed lately."),
+        (
+            "shared_job_seconds",
+            60,
+            (
+                "Run time up to which short tasks of one array share a job of a batch cluster, one after the other, by what "
+                "they ask for; 0: each has its own."
+            ),
+        ),
     ),
     *_keys(
         "worker_node",
@@ -147,6 +211,16 @@ KEYS: tuple[Key, ...] = (
     ),
     *_keys(
         "logging",
+        ("format", "text", "How services write their log: text, or json (one object a line)."),
+        (
+            "access",
+            "changes",
+            (
+                "Requests with a line in the log: changes (those that change something, take long or fail; not the reports "
+                "of controllers and wrappers), all, or none (but for those that take long or fail)."
+            ),
+        ),
+        ("slow_request_seconds", 5.0, "From how many seconds on a request takes long; 0: never."),
         ("client_logconfig_file", "", "Logging configuration of the client (YAML, logging.config form)."),
         ("server_logconfig_file", "", "The same for jobmon-server."),
         ("distributor_logconfig_file", "", "The same for a detached controller."),
@@ -158,57 +232,166 @@ KEYS: tuple[Key, ...] = (
     ),
     *_keys(
         "auth",
-        ("enabled", False, "Whether users sign in; this version cannot, and refuses to start a server then."),
+        (
+            "mode",
+            "",
+            (
+                "How jobmon-server knows who asks: none (it believes what is said, for loopback and friends), token (bearer "
+                "tokens, jobmon-server token create), oidc (tokens for scripts, an identity provider for browsers); "
+                "empty: what auth.enabled says. See operations/access."
+            ),
+        ),
+        (
+            "enabled",
+            False,
+            "Of older configurations: true means auth.mode oidc where oidc.conf_url is set, otherwise token; false: none.",
+        ),
+        ("allow_open", False, "Listen beyond this machine although auth.mode is none: who reaches it may change all."),
+        ("token_days", 365, "Days for which jobmon-server token create makes a token when it is not told."),
+        ("worker_token_days", 30, "Days for which the token is good that a controller gives its tasks on compute nodes."),
     ),
-    *_keys("session", ("secret_key", "", "Signs the browser's session cookie.", "secret", "idle")),
+    *_keys(
+        "session",
+        ("secret_key", "", "Signs the browser's session cookie; at least 32 characters.", "secret"),
+        ("secret_key_file", "", "File (mode 0600) with that key; the same for all processes of a server."),
+        ("hours", 12, "Hours after which a browser has to sign in again."),
+    ),
     *_keys(
         "oidc",
-        ("name", "OIDC", "Name of the identity provider.", "idle"),
-        ("conf_url", "", "Its discovery document.", "idle"),
-        ("client_id", "", "Client id there.", "idle"),
-        ("client_secret", "", "Client secret there.", "secret", "idle"),
-        ("scope", "openid email profile", "Scopes asked for.", "idle"),
-        ("redirect_uri", "", "Where the provider sends the browser back.", "idle"),
-        ("login_landing_page_uri", "", "Where a login ends.", "idle"),
-        ("admin_group", "", "Members may change every workflow.", "idle"),
+        ("name", "OIDC", "Name of the identity provider, for people."),
+        ("conf_url", "", "Its discovery document: https://…/.well-known/openid-configuration."),
+        ("client_id", "", "Client id there."),
+        ("client_secret", "", "Client secret there, for the environment.", "secret"),
+        ("client_secret_file", "", "File (mode 0600) with the client secret."),
+        ("scope", "openid email profile", "Scopes asked for."),
+        ("redirect_uri", "", "Where the provider sends the browser back; empty: /api/auth/oidc/auth of this server."),
+        ("login_landing_page_uri", "", "Where a login and a logout end; empty: this server's first page."),
+        ("user_claim", "email", "The claim that is the user's name; of an e-mail address the part before the @."),
+        ("groups_claim", "groups", "The claim that lists the user's groups; those that begin with app- do not count."),
+        ("admin_group", "", "Members may change every workflow; empty: nobody may."),
+        ("observer_group", "", "Members may look at everything and change nothing; empty: there are none."),
     ),
     *_keys(
         "cors",
         ("allowed_origins", "http://localhost:3000,http://localhost:3001", "Origins of browsers.", "idle"),
     ),
     *_keys(
+        "lease",
+        (
+            "seconds",
+            30,
+            (
+                "Of several servers on one database one does the work of the services (reaper, monitor, usage integrator, "
+                "notification). So long after its last sign of life another one takes over."
+            ),
+        ),
+    ),
+    *_keys(
         "reaper",
+        ("enabled", True, "Whether a server runs the services itself; false: jobmon-server reaper start does."),
         ("poll_interval_minutes", 5, "Minutes between two looks for lost runs."),
-        ("slack_api_url", "", "Where the reaper reports.", "secret", "idle"),
-        ("slack_token", "", "Its token.", "secret", "idle"),
-        ("slack_channel_default", "", "Its channel.", "idle"),
+        ("grace_seconds", 60, "Seconds an overdue run is watched before it counts as lost."),
+        ("orphan_seconds", 300, "Seconds an attempt has to end by itself when its run is over."),
+        (
+            "ordered_remote_hours",
+            24,
+            "The same, in hours, on a batch cluster, after an order to end: its job may wait in a queue.",
+        ),
+        (
+            "silent_remote_hours",
+            0,
+            (
+                "Hours without a sign of life after which an attempt on a batch cluster, whose run is over, counts as lost; "
+                "0: never, the next run asks the cluster."
+            ),
+        ),
+        ("slack_api_url", "", "Older name of slack.api_url.", "secret"),
+        ("slack_token", "", "Older name of slack.token.", "secret"),
+        ("slack_channel_default", "", "Older name of notify.default: a Slack channel."),
+    ),
+    *_keys(
+        "monitor",
+        ("enabled", True, "Whether the services look for nodes that fail more often than others."),
+        ("poll_interval_seconds", 120, "Seconds between two such looks."),
+        ("window_minutes", 60, "How far back they look."),
+        ("min_failures", 5, "Tasks that must have failed on a node before it is suspected."),
+        ("min_failure_rate", 0.2, "Share of a node's tasks that must have failed."),
+        (
+            "false_alarm_rate",
+            0.001,
+            "How probable it may be that a look suspects any node of a cluster though none is worse than others.",
+        ),
+        ("exclude_nodes", False, "Whether jobs avoid a suspected node, for task.bad_node_seconds."),
+        ("silent_hours", 1, "Hours without a sign of life after which attempts that outlived their run are told of."),
+    ),
+    *_keys(
+        "notify",
+        (
+            "default",
+            "",
+            (
+                "Whom the services tell: #channel, mail:address or https://…, several with commas; empty: the log only. See "
+                "operations/services."
+            ),
+        ),
+        ("channels", {}, "The same for single kinds of news, such as bad_node or lost_run.", "open"),
+        ("fold_minutes", 60, "Minutes within which the same alarm is counted and not told again."),
+        ("timeout_seconds", 10, "Seconds one attempt to tell somebody may take."),
+        ("max_tries", 8, "How often that is tried."),
+        ("webhook_hosts", "", "Hosts to which users' webhooks may go (host, host:port, *.domain); empty: to none."),
+        ("webhook_secret_file", "", "File (mode 0600) with the key by which webhooks are signed."),
+        ("mail_host", "", "SMTP server; empty: no e-mail."),
+        ("mail_port", 587, "Its port."),
+        ("mail_security", "starttls", "starttls, tls or none."),
+        ("mail_from", "", "Sender's address; empty: jobmon@ and the name of the server's machine."),
+        ("mail_user", "", "User at the SMTP server; empty: no login."),
+        ("mail_password_file", "", "File (mode 0600) with that user's password."),
+        ("mail_domains", "", "Domains to which users may have mail sent, with commas; empty: to all."),
+        ("on_end", "", "Whom workflow.run() has told of its end when it does not say itself (its argument notify)."),
+    ),
+    *_keys(
+        "slack",
+        ("token_file", "", "File (mode 0600) with the token of a Slack bot that may write messages (chat:write)."),
+        ("token", "", "The token itself, for the environment.", "secret"),
+        ("api_url", "https://slack.com/api/", "Slack's web API."),
     ),
     *_keys(
         "usage_integrator",
+        ("enabled", False, "Whether the services ask batch clusters what killed attempts used."),
         (
             "poll_interval_seconds",
             60,
-            "Seconds between two looks of jobmon-server usage-integrator for attempts whose use of resources is not known.",
+            "Seconds between two looks for attempts whose use of resources is not known.",
         ),
         ("retire_age_hours", 48, "Hours after its end at which such an attempt is given up."),
     ),
     *_keys(
+        "metrics",
+        (
+            "states_seconds",
+            15,
+            "Seconds for which counts of workflows, tasks and attempts by state are good at /metrics; 0: they are not told.",
+        ),
+    ),
+    *_keys(
         "telemetry",
-        ("deployment_environment", "prod", "Named in traces.", "idle"),
-        ("debug", False, "Verbose telemetry.", "idle"),
+        ("deployment_environment", "prod", "Named in traces."),
+        ("debug", False, "Whether all troubles of sending traces are logged, not just one now and then."),
         (
             "tracing",
             {},
-            "Tracing: requester_enabled, server_enabled, span_exporter, exporters.",
+            (
+                "Traces (needs jobmon[otel]): requester_enabled, server_enabled, span_exporter (console_span, http_span, "
+                "grpc_span or one of exporters), exporters (name: module, class, endpoint ...)."
+            ),
             "open",
-            "idle",
         ),
         ("logging", {}, "Log export: enabled, log_exporter, exporters.", "open", "idle"),
     ),
     *_keys(
         "otlp",
-        ("web_enabled", False, "Traces of the server, as versions up to 3.2 spelt it.", "idle"),
-        ("http_enabled", False, "Traces of requests, as versions up to 3.2 spelt it.", "idle"),
+        ("web_enabled", False, "Older name of telemetry.tracing.server_enabled."),
+        ("http_enabled", False, "Older name of telemetry.tracing.requester_enabled."),
     ),
 )
 """Every key there is; the reference in the documentation is made from this table."""

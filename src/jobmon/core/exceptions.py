@@ -3,7 +3,10 @@
     JobmonError
     ├── UsageError                       the call, the script or the configuration is at fault
     │   ├── ConfigError
+    │   ├── SharedFileError              a file for the compute nodes cannot be written
     │   ├── InvalidRequest               the server refused a request (4xx)
+    │   ├── WireVersionMismatch          client and server are too far apart in version
+    │   ├── RequestTooLarge              the server takes no request of that size
     │   ├── InvalidMemoryFormat, InvalidMemoryUnit
     │   ├── InvalidResourceScale         (also a ValueError)
     │   ├── CallableReturnedInvalidObject
@@ -14,6 +17,7 @@
     │   └── WorkflowRunStateError
     ├── ServerError                      the server is at fault or out of reach
     │   ├── InvalidResponse
+    │   ├── ServerBusy                   it has no room for more requests at the moment
     │   ├── RetryBudgetExhausted         (also a RuntimeError)
     │   └── LocalServerError             the embedded server could not be started or reached
     ├── ClusterError                     the cluster is at fault
@@ -67,8 +71,24 @@ class ConfigError(UsageError):
     """The configuration lacks a value or holds one that cannot be used."""
 
 
+class SharedFileError(UsageError):
+    """A file that the compute nodes read cannot be written; look at distributor.shared_directory."""
+
+
 class InvalidRequest(UsageError):
     """The server refused the request."""
+
+
+class WireVersionMismatch(UsageError):
+    """The versions of client and server do not understand each other; upgrade the older one."""
+
+    status_code = 426
+
+
+class RequestTooLarge(UsageError):
+    """The request is larger than the server takes (server.max_request_bytes)."""
+
+    status_code = 413
 
 
 class InvalidUsage(UsageError):
@@ -161,6 +181,12 @@ class ServerError(JobmonError):
 
 class InvalidResponse(ServerError):
     """The answer of the Jobmon server was not understood; do client and server have the same version?"""
+
+
+class ServerBusy(ServerError):
+    """The Jobmon server has no room for more requests at the moment; try again later."""
+
+    status_code = 503
 
 
 class RetryBudgetExhausted(ServerError, RuntimeError):

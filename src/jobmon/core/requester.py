@@ -1,7 +1,8 @@
 """The client's end of HTTP: one request, one typed answer, retried while that is safe.
 
 Every request of Jobmon may be sent twice without harm, so everything that may have failed on the way is tried again:
-connection errors, time-outs, 5xx, 423 and 429, with exponential jitter. Other 4xx are the caller's fault and raise at once.
+connection errors, time-outs, 5xx, 423 and 429, with exponential jitter, and never before the time that a busy server names
+(``Retry-After``). Other 4xx are the caller's fault and raise at once.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import builtins
 import getpass
 import logging
+import time
 import uuid
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
@@ -16,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 import msgspec
 
 from jobmon.core import __version__, exceptions
+from jobmon.core.access_token import read_token_file
 from jobmon.core.configuration import JobmonConfig
 from jobmon.core.exceptions import (
     ConfigError,
@@ -25,16 +28,20 @@ from jobmon.core.exceptions import (
     RetryBudgetExhausted,
 )
 from jobmon.core.logging import get_jobmon_context
+from jobmon.core.wire_version import OWN_RANGE, WIRE_HEADERS, misunderstanding, spoken_range
 
 if TYPE_CHECKING:
-    import httpx
     import tenacity
+
+    from jobmon.core.tracing import Tracing
 
 T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
 RETRIED_STATUS = frozenset({423, 429})
+LONGEST_WAIT_SECONDS = 60.0
+"""A server that wants to be left alone for longer is asked again after so long."""
 
 
 class Address(NamedTuple):
@@ -82,7 +89,11 @@ class ErrorBody(msgspec.Struct):
 
 
 class _Unanswered(Exception):
-    """The request may have failed on the way."""
+    """The request may have failed on the way; ``wait_seconds``: how long the server wants to be left alone."""
+
+    def __init__(self, message: str, wait_seconds: float = 0.0) -> None:
+        super().__init__(message)
+        self.wait_seconds = wait_seconds
 
 
 def _error_from(status: int, content: bytes, path: str) -> JobmonError:
@@ -113,6 +124,7 @@ class Requester:
         client: the HTTP client; by default one of our own, opened at first use.
         locate: called to learn the address, at first use and after each failure to connect; it may start a server.
         token: bearer token.
+        tracing: traces each try of a request by a client of our own.
     """
 
     def __init__(
@@ -126,6 +138,7 @@ class Requester:
         client: HttpClient | None = None,
         locate: Callable[[], Address] | None = None,
         token: str = "",
+        tracing: Tracing | None = None,
     ) -> None:
         self._address: Address | None = Address(service_url.rstrip("/"), token) if service_url else None
         self.retries_timeout = retries_timeout
@@ -135,12 +148,16 @@ class Requester:
         self._client = client
         self._locate = locate
         self._context: dict[str, str] = {}
+        self._tracing = tracing
 
     @classmethod
     def from_defaults(cls, config: JobmonConfig | None = None) -> Requester:
         """The requester the configuration describes; without ``http.service_url`` it uses the local server."""
+        from jobmon.core.tracing import requester_tracing
+
         config = config or JobmonConfig()
         prefix = str(config.get("http", "route_prefix"))
+        tracing = requester_tracing(config)
         service_url = str(config.get("http", "service_url"))
         limits = {
             "retries_timeout": config.get_float("http", "retries_timeout"),
@@ -153,9 +170,8 @@ class Requester:
                     f"http.service_url is '{service_url}'; the address of a server begins with http:// or https://. "
                     "Where it comes from: jobmon config show --key http.service_url --origin"
                 )
-            token_file = str(config.get("http", "token_file"))
-            token = _read_token(token_file) if token_file else ""
-            return cls(service_url.rstrip("/") + prefix, token=token, **limits)  # type: ignore[arg-type]
+            token = configured_token(config)
+            return cls(service_url.rstrip("/") + prefix, token=token, tracing=tracing, **limits)  # type: ignore[arg-type]
 
         def locate() -> Address:
             from jobmon.core.local_server import find_or_start
@@ -163,7 +179,7 @@ class Requester:
             record = find_or_start(config)
             return Address(record.url + prefix, record.token)
 
-        return cls("", locate=locate, **limits)  # type: ignore[arg-type]
+        return cls("", locate=locate, tracing=tracing, **limits)  # type: ignore[arg-type]
 
     @property
     def url(self) -> str:
@@ -304,17 +320,20 @@ class Requester:
         except _Unanswered as error:
             if not tenacious:
                 raise RetryBudgetExhausted(f"{path}: {error}") from error
+            if error.wait_seconds:
+                time.sleep(min(error.wait_seconds, self.retries_timeout))
         return self._retry(attempt, path)
 
     def _retry(self, attempt: Callable[[], tuple[int, bytes]], path: str) -> tuple[int, bytes]:
         import tenacity
 
         initial = 1.0 if self._locate is None else 0.05  # a local server is started by the next try itself
+        usual = tenacity.wait_exponential(multiplier=initial, max=30) + tenacity.wait_random(0, initial)
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(_Unanswered),
             stop=tenacity.stop_after_attempt(max(1, self.retries_attempts - 1))
             | tenacity.stop_after_delay(self.retries_timeout),
-            wait=tenacity.wait_exponential(multiplier=initial, max=30) + tenacity.wait_random(0, initial),
+            wait=lambda state: usual(state) + _wait_as_told(state),
             before_sleep=self._tell_of_waiting,
         )
         try:
@@ -348,12 +367,13 @@ class Requester:
         address = self._current_address()
         client = self._client
         if client is None:
-            client = self._client = _default_client()
+            client = self._client = _default_client(self._tracing)
         headers = {
             "Content-Type": "application/json",
             "X-Jobmon-Version": __version__,
             "X-Request-ID": request_id,
             "X-Jobmon-User": current_user(),
+            **WIRE_HEADERS,
         }
         if address.token:
             headers["Authorization"] = f"Bearer {address.token}"
@@ -375,13 +395,38 @@ class Requester:
             if self._locate is not None:
                 self._address = None  # it may have been replaced: look again
             raise _Unanswered(f"{builtins.type(error).__name__}: {error}") from error
+        _require_understanding(getattr(response, "headers", {}))
         status = int(response.status_code)
         if status >= 500 or status in RETRIED_STATUS:
-            raise _Unanswered(f"HTTP {status}: {response.content[:500].decode('utf-8', 'replace')}")
+            text = response.content[:500].decode("utf-8", "replace")
+            raise _Unanswered(f"HTTP {status}: {text}", _seconds_to_wait(response.headers))
         if status == 401 and self._locate is not None and self._address is address:
             self._address = None
             raise _Unanswered("HTTP 401: the local server was replaced")
         return status, bytes(response.content)
+
+
+def _require_understanding(headers: Mapping[str, str]) -> None:
+    """Refuse the answer of a server whose messages are not understood here.
+
+    Raises:
+        WireVersionMismatch: says which of the two to upgrade.
+    """
+    server = spoken_range(headers)
+    if server is not None and (why := misunderstanding(client=OWN_RANGE, server=server)):
+        raise exceptions.WireVersionMismatch(why)
+
+
+def _seconds_to_wait(headers: Mapping[str, str]) -> float:
+    """How long a server wants to be left alone; 0: it does not say, or names a date."""
+    said = headers.get("Retry-After") or ""
+    return min(float(said), LONGEST_WAIT_SECONDS) if said.isascii() and said.isdigit() else 0.0
+
+
+def _wait_as_told(state: tenacity.RetryCallState) -> float:
+    """What a busy server wants, on top of what is waited anyway: so its clients do not come back all at once."""
+    error = state.outcome.exception() if state.outcome is not None else None
+    return error.wait_seconds if isinstance(error, _Unanswered) else 0.0
 
 
 def _is_transport_error(error: Exception) -> bool:
@@ -390,12 +435,13 @@ def _is_transport_error(error: Exception) -> bool:
     return isinstance(error, httpx.TransportError | OSError)
 
 
-def _default_client() -> httpx.Client:
+def _default_client(tracing: Tracing | None) -> HttpClient:
     import httpx
 
-    return httpx.Client(
+    client = httpx.Client(
         trust_env=False, limits=httpx.Limits(max_keepalive_connections=8, keepalive_expiry=60)
     )
+    return client if tracing is None else tracing.traced(client)
 
 
 _cached_user: str | None = None
@@ -412,9 +458,12 @@ def current_user() -> str:
     return _cached_user
 
 
-def _read_token(path: str) -> str:
-    try:
-        with open(path, encoding="utf-8") as file:
-            return file.read().strip()
-    except OSError as error:
-        raise exceptions.ConfigError(f"http.token_file {path} cannot be read: {error}") from error
+def configured_token(config: JobmonConfig) -> str:
+    """The bearer token for ``http.service_url``; empty: there is none.
+
+    Raises:
+        ConfigError: its file cannot be read, holds no token, or can be read by others.
+    """
+    token = str(config.get("http", "token")).strip()
+    path = str(config.get("http", "token_file"))
+    return token or (read_token_file(path, "http.token_file") if path else "")

@@ -15,6 +15,8 @@ class DiagnosisResponse(Struct):
         newest_revision: revision this server works with.
         time: the database's clock, ISO text, UTC.
         clusters: names of the clusters, with the names of the plugins that drive them.
+        user: who asked, as the server knows them.
+        user_role: their role; empty where nobody signs in.
     """
 
     version: str
@@ -23,3 +25,5 @@ class DiagnosisResponse(Struct):
     newest_revision: str
     time: str
     clusters: dict[str, str]
+    user: str = ""
+    user_role: str = ""

@@ -21,6 +21,60 @@ class HealthResponse(Struct):
     database: str = ""
 
 
+class RootResponse(Struct):
+    """What answers here.
+
+    Attributes:
+        service, version: what this is.
+        api: prefix of the routes.
+        docs: where they are described.
+    """
+
+    service: str
+    version: str
+    api: str
+    docs: str
+
+
+class TimeResponse(Struct):
+    """The database's clock: ISO text, UTC."""
+
+    time: str
+
+
+class ApiVersionResponse(Struct):
+    """Version of the routes (the last part of their prefix), their prefix, version of the server."""
+
+    api_version: str
+    prefix: str
+    version: str
+
+
+class LeaseRow(Struct):
+    """Who has a lease, how often it changed hands, and for how long it is good (negative: it has run out)."""
+
+    name: str
+    holder: str
+    term: int
+    remaining_seconds: float
+
+
+class ReadyResponse(Struct):
+    """Whether requests should be sent to this server.
+
+    Attributes:
+        is_ready: whether they should.
+        version: version of the server.
+        reasons: why not.
+        leases: who does the work of the services.
+    """
+
+    is_ready: bool
+    version: str
+    reasons: list[str] = []
+    leases: list[LeaseRow] = []
+
+
 class TaskErrorRow(Struct):
     """Something that went wrong in an attempt.
 

@@ -20,6 +20,7 @@ class WorkflowRunRequest(Struct):
         jobmon_version: version of the sender.
         controller: the process that hosts the controller.
         next_report_increment: seconds until its next sign of life is due.
+        notify: who is to be told of its end; see :mod:`jobmon.core.notify_target`.
     """
 
     run_key: str
@@ -27,6 +28,23 @@ class WorkflowRunRequest(Struct):
     jobmon_version: str
     controller: ProcessIdentity
     next_report_increment: float
+    notify: list[str] = []
+
+
+class WorkerTokenRequest(Struct):
+    """Have a token be good for reports of attempts of a run's workflow.
+
+    Attributes:
+        token_hash: SHA-256 of the token, which its maker keeps; the same one sent twice is the same token.
+    """
+
+    token_hash: str
+
+
+class WorkerTokenResponse(Struct):
+    """How long that token is good, in seconds from when it was made."""
+
+    lifetime_seconds: float
 
 
 class WorkflowRunResponse(Struct):

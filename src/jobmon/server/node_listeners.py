@@ -25,6 +25,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from jobmon.core.exceptions import UsageError
 from jobmon.serializers.local import NodeAccessRequest, NodeAccessResponse
 from jobmon.server.web.gate import WORKERS_ONLY
+from jobmon.server.web.identity import Access
 from jobmon.server.web.wire import RequestContext, WireRouter
 
 logger = logging.getLogger("jobmon.server")
@@ -192,7 +193,9 @@ def node_access_router(listeners: NodeListeners) -> WireRouter:
     """The route by which a controller asks for an address; only a local server has it."""
     router = WireRouter("/local")
 
-    @router.route("POST", "/node_access", request=NodeAccessRequest, response=NodeAccessResponse)
+    @router.route(
+        "POST", "/node_access", access=Access.USER, request=NodeAccessRequest, response=NodeAccessResponse
+    )
     async def node_access(context: RequestContext, message: NodeAccessRequest) -> NodeAccessResponse:
         """Listen where compute nodes can reach this server."""
         return await listeners.access(message.host, message.is_for_controllers)

@@ -17,6 +17,7 @@ import uvicorn
 
 from jobmon.core.configuration import JobmonConfig
 from jobmon.core.exceptions import JobmonError
+from jobmon.server.garbage_collection import collect_rarely
 from jobmon.server.supervisor import BACKLOG, BEAT_SECONDS, server_logging
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class ServingProcess(uvicorn.Server):
         """Begin to serve, and say so."""
         await super().startup(sockets)
         if self.started:
+            collect_rarely()
             self._beating = asyncio.create_task(self._beat())
 
     async def _beat(self) -> None:

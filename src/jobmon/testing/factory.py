@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
 from jobmon.core import __version__
 from jobmon.core.constants import TaskResourcesType
@@ -24,7 +24,6 @@ from jobmon.serializers.define import (
     WorkflowRequest,
 )
 from jobmon.serializers.swarm import BatchRequest, SyncRequest, WorkflowRunRequest
-from jobmon.server.web.models import WorkflowRun
 from jobmon.server.web.store import bind, define, graph, runs
 from jobmon.server.web.store.resume import run_take_tasks
 from jobmon.server.web.store.sync import run_sync
@@ -111,7 +110,7 @@ def workflow_make(
         [f"true # {position}" for position in range(len(upstream))],
     )
     (task_ids,) = bind.tasks_get_or_create(connection, workflow_id, [tasks], now=now, user=user).task_ids
-    bind.workflow_mark_bound(connection, workflow_id, now)
+    bind.workflow_mark_bound(connection, workflow_id, now=now, user=user)
     return MadeWorkflow(workflow_id, task_ids, array_id, resources_id, tool_version_id, version.id, dag_id)
 
 
@@ -196,12 +195,10 @@ def attempts_make(
     """
     task_ids = [workflow.task_ids[position] for position in positions]
     batch = BatchRequest(workflow.array_id, batch_num, workflow.task_resources_id, task_ids)
-    user = connection.scalar(select(WorkflowRun.user).where(WorkflowRun.id == workflow_run_id))
     answer = run_sync(
         connection,
         workflow_run_id,
         SyncRequest([], [batch]),
-        user=str(user),
         now=now,
         actor="controller",
         max_infrastructure_losses=MAX_INFRASTRUCTURE_LOSSES,

@@ -72,7 +72,7 @@ def check_history(
         source: the database: a URI, an engine or a connection.
         max_infrastructure_losses: ``task.max_infrastructure_losses`` of the server that wrote it.
     """
-    with _reading(source) as connection:
+    with reading(source) as connection:
         problems = _check_runs(connection) + _check_drains(connection)
         replay = _Replay(connection, max_infrastructure_losses)
         problems += replay.run()
@@ -97,7 +97,8 @@ def assert_history(
 
 
 @contextmanager
-def _reading(source: Connection | Engine | str) -> Iterator[Connection]:
+def reading(source: Connection | Engine | str) -> Iterator[Connection]:
+    """A connection to a database, given as a URI, an engine or a connection."""
     if isinstance(source, Connection):
         yield source
         return

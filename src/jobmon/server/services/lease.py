@@ -211,11 +211,14 @@ class LeaseKeeper:
 
     def _take(self) -> int | None:
         try:
-            return self.database.retrying_write(
-                lambda connection: lease_take_if_free(connection, self.name, self.holder, self.seconds)
-            )
+            return self.database.retrying_write(self._take_in)
         except IntegrityError:
             return None  # the very first row: somebody else was faster
+
+    def _take_in(self, connection: Connection) -> int | None:
+        """Take or renew it in a transaction that holds nobody up if this process is stopped in the midst of it."""
+        with dialect.limited_idle(connection, self.seconds):
+            return lease_take_if_free(connection, self.name, self.holder, self.seconds)
 
     def _set(self, term: int | None) -> None:
         with self._changed:

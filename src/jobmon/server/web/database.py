@@ -9,21 +9,22 @@ from contextlib import contextmanager, nullcontext
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+from sqlalchemy.exc import ArgumentError, OperationalError, SQLAlchemyError
 
 from jobmon.core.configuration import JobmonConfig
-from jobmon.core.exceptions import ConfigError, ServerError
+from jobmon.core.exceptions import ConfigError
 from jobmon.server.web import dialect
+from jobmon.server.web.failure_dialect import DatabaseBusy, Failure, answer_to, failure_of
 
 T = TypeVar("T")
 
 RETRY_DELAYS_SECONDS = (0.002, 0.004, 0.008, 0.016, 0.032)
-
-
-class DatabaseBusy(ServerError):
-    """The database is busy; try again."""
-
-    status_code = 503
+"""Between tries of a transaction that another one stood in the way of."""
+RECONNECT_SECONDS = 10.0
+"""How long a transaction is tried again while the database does not answer, unless configured otherwise."""
+RECONNECT_DELAY_SECONDS = 0.05
+"""Before the first such try; then twice as long each time, up to a second."""
+_ID_POOL = {"pool_size": 2, "max_overflow": 0}
 
 
 class Database:
@@ -33,21 +34,42 @@ class Database:
         uri: SQLAlchemy URI.
         connect_args: arguments of the driver.
         pool: arguments of the connection pool.
+        reconnect_seconds: how long a transaction is tried again while the database does not answer.
     """
 
     def __init__(
-        self, uri: str, connect_args: dict[str, Any] | None = None, pool: dict[str, Any] | None = None
+        self,
+        uri: str,
+        connect_args: dict[str, Any] | None = None,
+        pool: dict[str, Any] | None = None,
+        reconnect_seconds: float = RECONNECT_SECONDS,
     ) -> None:
         self.engine = make_engine(uri, connect_args, pool)
+        self.reconnect_seconds = reconnect_seconds
+        self._id_engine = (
+            None
+            if dialect.is_sqlite(self.engine)
+            else make_engine(uri, connect_args, {**(pool or {}), **_ID_POOL})
+        )
         # SQLite writers queue up here rather than in SQLite's own busy handler, which sleeps.
         self._writer: threading.Lock | None = threading.Lock() if dialect.is_sqlite(self.engine) else None
-        self._write_engine = self.engine.execution_options(jobmon_write=True)
-        self._read_engine = self.engine.execution_options(jobmon_write=False)
+        writing: dict[str, Any] = {dialect.IS_WRITE: True, dialect.ID_ENGINE: self._id_engine}
+        self._write_engine = self.engine.execution_options(**writing)
+        self._read_engine = self.engine.execution_options(**{dialect.IS_WRITE: False})
 
     @classmethod
-    def from_config(cls, config: JobmonConfig) -> Database:
-        """The database of ``db.sqlalchemy_database_uri``."""
-        uri = str(config.get("db", "sqlalchemy_database_uri"))
+    def from_config(cls, config: JobmonConfig, *, only_reads: bool = False) -> Database:
+        """The database of ``db.sqlalchemy_database_uri``.
+
+        Args:
+            config: the configuration.
+            only_reads: that of ``db.query_sqlalchemy_database_uri``, where there is one.
+
+        Raises:
+            ConfigError: none is configured.
+        """
+        uri = str(config.get("db", "query_sqlalchemy_database_uri")) if only_reads else ""
+        uri = uri or str(config.get("db", "sqlalchemy_database_uri"))
         if not uri:
             raise ConfigError(
                 "The server needs a database: set db.sqlalchemy_database_uri (JOBMON__DB__SQLALCHEMY_DATABASE_URI), "
@@ -60,7 +82,8 @@ class Database:
             "pool_recycle": config.get_int("db", "pool.recycle"),
             "pool_pre_ping": config.get_boolean("db", "pool.pre_ping"),
         }
-        return cls(uri, dict(config.get("db", "sqlalchemy_connect_args")), pool)
+        connect_args = dict(config.get("db", "sqlalchemy_connect_args"))
+        return cls(uri, connect_args, pool, config.get_float("db", "reconnect_seconds"))
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -75,26 +98,61 @@ class Database:
             yield connection
 
     def retrying_write(self, work: Callable[[Connection], T]) -> T:
-        """Do ``work`` in a write transaction; again, a few times, where another transaction stood in the way.
+        """Do ``work`` in a write transaction; again, where another transaction stood in the way or the database was away.
+
+        A commit of which no word came back is done again too: whatever is done twice changes nothing the second time.
 
         Raises:
-            DatabaseBusy: it did so every time; the client tries again later.
+            DatabaseBusy: another transaction stood in the way every time; the client tries again later.
+            DatabaseUnreachable: the database was away for too long.
+            DatabaseReadOnly, DatabaseFull: it takes no changes.
         """
-        for delay in (*RETRY_DELAYS_SECONDS, None):
+        patience = _Patience(self.reconnect_seconds)
+        while True:
             try:
                 with self.write() as connection:
                     return work(connection)
-            except DBAPIError as error:
-                if not dialect.is_retryable(error):
-                    raise
+            except SQLAlchemyError as error:
+                failure = failure_of(error)
+                if failure is Failure.READ_ONLY:
+                    self.dispose()  # it may be a replica by now, and its name lead to another one
+                delay = patience.delay_after(failure)
                 if delay is None:
-                    raise DatabaseBusy(f"The database is busy ({error.orig}); try again.") from error
-                time.sleep(delay)
-        raise AssertionError("unreachable")
+                    answer = answer_to(error)
+                    if answer is None:
+                        raise
+                    raise answer from error
+            time.sleep(delay)
 
     def dispose(self) -> None:
         """Close all connections."""
         self.engine.dispose()
+        if self._id_engine is not None:
+            self._id_engine.dispose()
+
+
+class _Patience:
+    """How often and for how long a transaction is tried again."""
+
+    def __init__(self, reconnect_seconds: float) -> None:
+        self._conflict_delays = iter(RETRY_DELAYS_SECONDS)
+        self._reconnect_seconds = reconnect_seconds
+        self._deadline: float | None = None
+        self._reconnect_delay = RECONNECT_DELAY_SECONDS
+
+    def delay_after(self, failure: Failure) -> float | None:
+        """Seconds until the next try; ``None``: there is none."""
+        if failure is Failure.CONFLICT:
+            return next(self._conflict_delays, None)
+        if failure is not Failure.GONE:
+            return None
+        now = time.monotonic()
+        if self._deadline is None:
+            self._deadline = now + self._reconnect_seconds
+        if now >= self._deadline:
+            return None
+        delay, self._reconnect_delay = self._reconnect_delay, min(1.0, 2 * self._reconnect_delay)
+        return min(delay, self._deadline - now)
 
 
 def make_engine(
@@ -111,7 +169,7 @@ def make_engine(
         else:
             # What is read after a lock was waited for must be what its holder committed, on MariaDB too.
             options["isolation_level"] = "READ COMMITTED"
-        engine = create_engine(url, connect_args=connect_args or {}, **options)
+        engine = create_engine(url, connect_args=connect_args or {}, hide_parameters=True, **options)
     except (ArgumentError, ImportError) as error:
         raise ConfigError(f"db.sqlalchemy_database_uri cannot be used: {error}") from error
     dialect.configure(engine)

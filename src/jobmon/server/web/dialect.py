@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -13,12 +12,12 @@ from sqlalchemy import (
     Connection,
     Engine,
     Executable,
+    String,
     Table,
     any_,
     bindparam,
     event,
     func,
-    insert,
     select,
     update,
 )
@@ -30,11 +29,15 @@ from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.sql.selectable import GenerativeSelect
 from sqlalchemy.types import NullType
 
+from jobmon.server.web.failure_dialect import Failure, failure_of
 from jobmon.server.web.models import IdBlock
 
-# Codes of "try again": deadlock, lock wait timeout, serialization failure.
-_RETRYABLE_MYSQL = frozenset({1205, 1213})
-_RETRYABLE_SQLSTATE = frozenset({"40001", "40P01", "55P03"})
+IS_WRITE = "jobmon_write"
+"""Execution option of engines: whether their transactions write."""
+ID_ENGINE = "jobmon_ids"
+"""Execution option of engines that write: the engine whose connections ids are given out by."""
+LOCK_WAIT_SECONDS = 10
+"""How long a statement waits for a lock of another transaction."""
 
 
 def is_sqlite(bind: Connection | Engine) -> bool:
@@ -56,8 +59,11 @@ SelectT = TypeVar("SelectT", bound=GenerativeSelect)
 
 
 def lock_rows(connection: Connection, statement: SelectT) -> SelectT:
-    """Have a select lock its rows; a SQLite writer holds the lock of the whole file already."""
-    return statement if is_sqlite(connection) else statement.with_for_update()
+    """Have a select lock its rows; a SQLite writer holds the lock of the whole file already.
+
+    Others may meanwhile add rows that refer to them: no transaction changes the key of a row.
+    """
+    return statement if is_sqlite(connection) else statement.with_for_update(key_share=True)
 
 
 @contextmanager
@@ -86,8 +92,10 @@ def insert_ignore(connection: Connection, table: Table, rows: Sequence[Mapping[s
         statement = sqlite.insert(table).on_conflict_do_nothing()
     elif connection.dialect.name == "postgresql":
         statement = postgresql.insert(table).on_conflict_do_nothing()
-    else:
-        statement = mysql.insert(table).prefix_with("IGNORE")
+    else:  # IGNORE would also let pass texts that are too long, and cut them, and rows of no parent
+        into = mysql.insert(table)
+        key = next(iter(table.primary_key))
+        statement = into.on_duplicate_key_update({key.name: key})
     connection.execute(statement, rows)
 
 
@@ -113,13 +121,15 @@ def allocate_ids(connection: Connection, table: Table, count: int) -> range:
     """Give out ``count`` ids of a table whose rows are inserted in bulk.
 
     On SQLite this happens within the transaction, which has the file to itself; elsewhere in one of its own, so
-    that the counter's row is never locked for long. Ids of a transaction that fails are not used again there.
+    that the counter's row is never locked for long, and by connections that are for this only: were they of the same pool,
+    transactions that have one each could wait for a second for ever. Ids of a transaction that fails are not used again there.
     """
     if count <= 0:
         return range(0)
     if is_sqlite(connection):
         return _take(connection, table.name, count)
-    with connection.engine.begin() as own:
+    engine: Engine = connection.get_execution_options().get(ID_ENGINE) or connection.engine
+    with engine.begin() as own:
         return _take(own, table.name, count)
 
 
@@ -132,9 +142,11 @@ _READ_BLOCK = select(IdBlock.next_id).where(IdBlock.name == bindparam("block"))
 
 
 def _take(connection: Connection, name: str, count: int) -> range:
-    done = connection.execute(_ADVANCE_BLOCK, {"block": name, "count": count})
-    if done.rowcount == 0:
-        connection.execute(insert(IdBlock).values(name=name, next_id=1 + count))
+    values = {"block": name, "count": count}
+    if connection.execute(_ADVANCE_BLOCK, values).rowcount == 0:
+        table: Any = IdBlock.__table__
+        insert_ignore(connection, table, [{"name": name, "next_id": 1}])  # another one may be doing the same
+        connection.execute(_ADVANCE_BLOCK, values)
     end = connection.scalar(_READ_BLOCK, {"block": name})
     assert end is not None
     return range(end - count, end)
@@ -142,21 +154,51 @@ def _take(connection: Connection, name: str, count: int) -> range:
 
 def is_retryable(error: DBAPIError) -> bool:
     """Whether the transaction failed only because of another one: a deadlock or a lock wait."""
-    original = error.orig
-    if isinstance(original, sqlite3.OperationalError):
-        code = getattr(original, "sqlite_errorcode", 0) & 0xFF
-        return code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
-    state = getattr(original, "sqlstate", None) or getattr(original, "pgcode", None)
-    if state in _RETRYABLE_SQLSTATE:
-        return True
-    args: tuple[Any, ...] = getattr(original, "args", ())
-    return bool(args) and args[0] in _RETRYABLE_MYSQL
+    return failure_of(error) in (Failure.CONFLICT, Failure.LOCKED)
 
 
 def configure(engine: Engine) -> None:
-    """Set up each connection: for SQLite durable write-ahead logging, foreign keys and explicit transactions."""
-    if engine.dialect.name != "sqlite":
-        return
+    """Set up each connection and each transaction."""
+    if is_sqlite(engine):
+        _configure_sqlite(engine)
+    elif engine.dialect.name == "postgresql":
+        _configure_server(engine, _ON_CONNECT_POSTGRESQL)
+    else:
+        _configure_server(engine, _ON_CONNECT_MYSQL)
+
+
+_ON_CONNECT_POSTGRESQL = (
+    "SET TIME ZONE 'UTC'",
+    f"SET lock_timeout = '{LOCK_WAIT_SECONDS}s'",
+    # Plans for any values take a few for many, and search lists of thousands one by one.
+    "SET plan_cache_mode = force_custom_plan",
+)
+_ON_CONNECT_MYSQL = (
+    (
+        "SET SESSION sql_mode = 'STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION', "
+        f"time_zone = '+00:00', innodb_lock_wait_timeout = {LOCK_WAIT_SECONDS}"
+    ),
+)
+_ON_BEGIN_READING = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
+"""What is read in one transaction is of one moment, as on SQLite."""
+
+
+def _configure_server(engine: Engine, on_connect: Sequence[str]) -> None:
+    @event.listens_for(engine, "connect")
+    def _on_connect(dbapi_connection: Any, _record: Any) -> None:
+        with closing(dbapi_connection.cursor()) as cursor:
+            for statement in on_connect:
+                cursor.execute(statement)
+        dbapi_connection.commit()
+
+    @event.listens_for(engine, "begin")
+    def _on_begin(connection: Connection) -> None:
+        if not connection.get_execution_options().get(IS_WRITE, True):
+            connection.exec_driver_sql(_ON_BEGIN_READING)
+
+
+def _configure_sqlite(engine: Engine) -> None:
+    """Durable write-ahead logging, foreign keys and explicit transactions."""
 
     @event.listens_for(engine, "connect")
     def _on_connect(dbapi_connection: Any, _record: Any) -> None:
@@ -176,12 +218,12 @@ def configure(engine: Engine) -> None:
 
     @event.listens_for(engine, "begin")
     def _on_begin(connection: Connection) -> None:
-        is_write = connection.get_execution_options().get("jobmon_write", True)
+        is_write = connection.get_execution_options().get(IS_WRITE, True)
         connection.exec_driver_sql("BEGIN IMMEDIATE" if is_write else "BEGIN")
 
 
 class among(FunctionElement[Any]):  # noqa: N801 - reads as an operator: where(among(Task.id, "ids"))
-    """Whether an id is one of many, which are given as the list parameter ``name``.
+    """Whether an id or a text is one of many, which are given as the list parameter ``name``.
 
     PostgreSQL takes them as one array; the others as a list of parameters.
     """
@@ -191,7 +233,8 @@ class among(FunctionElement[Any]):  # noqa: N801 - reads as an operator: where(a
     type = NullType()  # a Boolean would be compared with 1 where there is no such type
 
     def __init__(self, column: Any, name: str) -> None:
-        super().__init__(column, bindparam(name, type_=postgresql.ARRAY(BigInteger)))
+        kind = column.type if isinstance(column.type, String) else BigInteger()
+        super().__init__(column, bindparam(name, type_=postgresql.ARRAY(kind)))
 
 
 @compiles(among)

@@ -14,14 +14,16 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from jobmon.core.instance_event import InstanceEvent
 from jobmon.server.web import errors
+from jobmon.server.web.identity import Access
+from jobmon.server.web.request_watch import ROUTE
 from jobmon.server.web.routes import worker
-from jobmon.server.web.wire import RequestContext
+from jobmon.server.web.wire import RequestContext, identity_of, require_access
 
 if TYPE_CHECKING:
     from jobmon.server.web.state import ServerState
 
-_BEFORE_ID, _AFTER_ID = (worker.router.prefix + worker.EVENT_PATH).split("{task_instance_id}")
-_USER_HEADER = b"x-jobmon-user"
+_TEMPLATE = worker.router.prefix + worker.EVENT_PATH
+_BEFORE_ID, _AFTER_ID = _TEMPLATE.split("{task_instance_id}")
 _MOST_DIGITS = 18
 _JSON_HEADER = (b"content-type", b"application/json")
 
@@ -47,13 +49,15 @@ class EventIntake:
         if task_instance_id is None:
             await self.app(scope, receive, send)
             return
-        body = await _body(receive)
-        if body is None:
-            return  # nobody waits for an answer
         request_id = str(scope.get("jobmon_request_id", ""))
+        scope[ROUTE] = _TEMPLATE
         self.state.touch()
         try:
-            context = RequestContext(self.state, _user(scope), request_id)
+            body = await _body(receive)
+            if body is None:
+                return  # nobody waits for an answer
+            context = RequestContext(self.state, identity_of(scope), request_id)
+            require_access(context.identity, Access.WORKER)
             message = self._decoder.decode(body)
             answer = await worker.task_instance_event(context, task_instance_id, message)
         except Exception as error:  # noqa: BLE001 - every error is an answer, as it is on the long way
@@ -87,10 +91,3 @@ async def _body(receive: Receive) -> bytes | None:
         parts.append(message.get("body", b""))
         if not message.get("more_body", False):
             return parts[0] if len(parts) == 1 else b"".join(parts)
-
-
-def _user(scope: Scope) -> str:
-    for name, value in scope["headers"]:
-        if name == _USER_HEADER:
-            return str(value, "latin-1")
-    return ""

@@ -17,6 +17,14 @@ from anyio import to_thread
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Scope
+
+from jobmon.core.exceptions import NotAllowedError
+from jobmon.server.web import identity as rules
+from jobmon.server.web.identity import Access, Identity
+from jobmon.server.web.request_watch import ROUTE
+from jobmon.server.web.roles import refusal, serves
+from jobmon.server.web.store.ownership import SUBJECTS, owner_read, require_may_change
 
 if TYPE_CHECKING:
     from jobmon.server.web.state import ServerState
@@ -28,24 +36,31 @@ class RequestContext:
 
     Attributes:
         state: database, feed and configuration of this server.
-        user: user name the client gave.
+        identity: who asks.
         request_id: finds the request in the log.
     """
 
     state: ServerState
-    user: str
+    identity: Identity
     request_id: str
+
+    @property
+    def user(self) -> str:
+        """Name of who asks."""
+        return self.identity.user
 
 
 @dataclass(frozen=True)
 class WireRoute:
     """One route, as data: what OpenAPI, the tests and the registration are made from.
 
+    ``access`` is what it asks of who uses it; ``None``: nobody said, and outside ``auth.mode`` none only administrators may.
     ``operation`` is what OpenAPI says of it: empty until :meth:`WireRouter.describe`, for nearly no server is asked.
     """
 
     method: str
     path: str
+    access: Access | None
     request_type: type | None
     response_type: type
     function: Callable[..., Any]
@@ -65,28 +80,50 @@ class WireRouter:
         self.routes: list[WireRoute] = []
 
     def route(
-        self, method: str, path: str, *, request: type | None = None, response: type
+        self,
+        method: str,
+        path: str,
+        *,
+        access: Access | None = None,
+        request: type | None = None,
+        response: type,
     ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-        """Register the decorated function; ``async`` ones run on the loop and must never block."""
+        """Register the decorated function; ``async`` ones run on the loop and must never block.
+
+        Args:
+            method, path: what the route answers to.
+            access: what it asks of who uses it. A GET reads; every other route says it. One that asks for the owner of a
+                workflow names the workflow, a run or a task in its path, and is checked before the function is called.
+            request, response: messages; no request: there is no body.
+        """
+        if access is None and method == "GET":
+            access = Access.READ
 
         def register(function: Callable[..., Any]) -> Callable[..., Any]:
             is_async = inspect.iscoroutinefunction(function)
-            self.routes.append(WireRoute(method, path, request, response, function, is_async))
+            route = WireRoute(method, path, access, request, response, function, is_async)
+            if access in rules.OWNED and (is_async or _subject(route) is None):
+                raise TypeError(
+                    f"{method} {path}: whose it is can be told of a plain function with such an id only"
+                )
+            self.routes.append(route)
             return function
 
         return register
 
     def build(self, state: ServerState) -> APIRouter:
-        """The routes as a FastAPI router over this server's state."""
+        """The routes as a FastAPI router over this server's state; those its role does not serve refuse."""
         router = APIRouter(prefix=self.prefix, tags=[self.prefix.strip("/") or "service"])
         for route in self.routes:
+            is_served = serves(state.role, route.method, self.prefix + route.path)
             router.add_api_route(
                 route.path,
-                _endpoint(route, state),
+                _endpoint(route, state, self.prefix + route.path) if is_served else _refusing(state),
                 methods=[route.method],
                 name=route.function.__name__,
                 summary=(route.function.__doc__ or "").strip().split("\n")[0],
                 response_model=None,
+                include_in_schema=is_served,
                 openapi_extra=route.operation,
             )
         return router
@@ -95,6 +132,19 @@ class WireRouter:
         """Say in the OpenAPI document what the routes take and answer."""
         for route in self.routes:
             route.operation.update(_openapi(route))
+
+
+def _refusing(state: ServerState) -> Callable[[Request], Awaitable[Response]]:
+    """Stands for a route that servers of another role have."""
+    from jobmon.server.web.errors import error_response
+
+    status, message, hint = refusal(state.role)
+
+    async def endpoint(request: Request) -> Response:
+        request_id = str(request.scope.get("jobmon_request_id", ""))
+        return error_response(status, "InvalidUsage", message, request_id, hint)
+
+    return endpoint
 
 
 _DEFAULT_PARAMETERS = ("context", "message")
@@ -110,18 +160,20 @@ def _parameters(function: Callable[..., Any]) -> dict[str, tuple[Any, Any]]:
     }
 
 
-def _endpoint(route: WireRoute, state: ServerState) -> Callable[[Request], Awaitable[Response]]:
+def _endpoint(
+    route: WireRoute, state: ServerState, template: str
+) -> Callable[[Request], Awaitable[Response]]:
     parameters = _parameters(route.function)
     decoder: msgspec.json.Decoder[Any] | None = (
         msgspec.json.Decoder(route.request_type) if route.request_type is not None else None
     )
 
     async def endpoint(request: Request) -> Response:
+        request.scope[ROUTE] = template
         context = RequestContext(
-            state,
-            request.headers.get("x-jobmon-user", ""),
-            str(request.scope.get("jobmon_request_id", "")),
+            state, identity_of(request.scope), str(request.scope.get("jobmon_request_id", ""))
         )
+        require_access(context.identity, route.access)
         arguments: dict[str, Any] = {}
         for name, (kind, default) in parameters.items():
             if name in request.path_params:
@@ -140,7 +192,7 @@ def _endpoint(route: WireRoute, state: ServerState) -> Callable[[Request], Await
                 arguments["message"] = decoder.decode(body)
             result = await route.function(context, **arguments)
         else:
-            answer = partial(_answer, route.function, context, arguments, decoder, body)
+            answer = partial(_answer, route, context, arguments, decoder, body)
             result = await to_thread.run_sync(answer, limiter=state.limiter)
         content = result if isinstance(result, bytes) else msgspec.json.encode(result)
         return Response(content, media_type="application/json")
@@ -148,8 +200,54 @@ def _endpoint(route: WireRoute, state: ServerState) -> Callable[[Request], Await
     return endpoint
 
 
+IDENTITY = "jobmon_identity"
+"""Key of the scope under which the gate puts who asks."""
+
+
+def identity_of(scope: Scope) -> Identity:
+    """Who sent a request.
+
+    Raises:
+        NotAllowedError: it came by another way than through the gate.
+    """
+    identity = scope.get(IDENTITY)
+    if not isinstance(identity, Identity):
+        raise NotAllowedError("Nobody knows who sent this request.")
+    return identity
+
+
+def require_access(identity: Identity, access: Access | None) -> None:
+    """Refuse whose role may not use a route.
+
+    Raises:
+        NotAllowedError: the message says why.
+    """
+    refused = rules.refusal(identity, Access.ADMIN if access is None else access)
+    if refused:
+        raise NotAllowedError(refused)
+
+
+def _subject(route: WireRoute) -> str | None:
+    """The parameter of the path by which the workflow is found whose owner a route asks for."""
+    return next((name for name in SUBJECTS if f"{{{name}}}" in route.path), None)
+
+
+def _require_owner(route: WireRoute, context: RequestContext, arguments: dict[str, Any]) -> None:
+    """Refuse who may not change the workflow that the path names."""
+    if route.access is Access.OWNER_OR_TASK and not context.identity.is_proven:
+        return
+    state, subject = context.state, _subject(route)
+    assert subject is not None
+
+    def look(subject: str, number: int) -> rules.Owner:
+        with state.database.read() as connection:
+            return owner_read(connection, subject, number)
+
+    require_may_change(context.identity, state.owners.owner(subject, arguments[subject], look))
+
+
 def _answer(
-    function: Callable[..., Any],
+    route: WireRoute,
     context: RequestContext,
     arguments: dict[str, Any],
     decoder: msgspec.json.Decoder[Any] | None,
@@ -158,7 +256,9 @@ def _answer(
     """Decode, work, encode: all of it in the thread, for large messages take their time."""
     if decoder is not None:
         arguments["message"] = decoder.decode(body)
-    return msgspec.json.encode(function(context, **arguments))
+    if route.access in rules.OWNED:
+        _require_owner(route, context, arguments)
+    return msgspec.json.encode(route.function(context, **arguments))
 
 
 def _openapi(route: WireRoute) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Bearer tokens.
+"""Bearer tokens; whose workflows are.
 
 Revision ID: 0004
 Revises: 0003
@@ -35,7 +35,14 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_access_token_user"), "access_token", ["user"])
     op.create_index(op.f("ix_access_token_workflow_run_id"), "access_token", ["workflow_run_id"])
+    op.add_column("workflow", sa.Column("owner", sa.String(length=150), nullable=True))
+    workflow = sa.table("workflow", sa.column("id"), sa.column("owner"))
+    run = sa.table("workflow_run", sa.column("id"), sa.column("workflow_id"), sa.column("user"))
+    latest = sa.select(sa.func.max(run.c.id)).where(run.c.workflow_id == workflow.c.id).correlate(workflow)
+    user = sa.select(run.c.user).where(run.c.id == latest.scalar_subquery()).correlate(workflow)
+    op.execute(sa.update(workflow).values(owner=user.scalar_subquery()))
 
 
 def downgrade() -> None:
+    op.drop_column("workflow", "owner")
     op.drop_table("access_token")

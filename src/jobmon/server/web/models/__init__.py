@@ -9,6 +9,7 @@ from jobmon.server.web.models.dag import Dag, Edge
 from jobmon.server.web.models.history import TaskHistory, WorkflowHistory
 from jobmon.server.web.models.id_block import IdBlock
 from jobmon.server.web.models.node import Node, NodeArg
+from jobmon.server.web.models.prune_candidate import PruneCandidate
 from jobmon.server.web.models.service import Alarm, Lease, Subscription
 from jobmon.server.web.models.status import (
     TaskInstanceStatusRow,
@@ -47,6 +48,7 @@ __all__ = [
     "Lease",
     "Node",
     "NodeArg",
+    "PruneCandidate",
     "Queue",
     "Subscription",
     "Task",

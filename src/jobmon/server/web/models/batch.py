@@ -21,7 +21,7 @@ class Batch(Base):
     id: Mapped[BigPrimaryKey]
     array_id: Mapped[int] = mapped_column(BigId, ForeignKey("array.id"))
     batch_num: Mapped[int]
-    workflow_run_id: Mapped[int] = mapped_column(BigId, ForeignKey("workflow_run.id"))
+    workflow_run_id: Mapped[int] = mapped_column(BigId, ForeignKey("workflow_run.id"), index=True)
     name: Mapped[str] = mapped_column(String(255), unique=True)
     num_steps: Mapped[int]
     created_date: Mapped[Timestamp]

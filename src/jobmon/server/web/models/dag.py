@@ -26,6 +26,8 @@ class Edge(Base):
     __tablename__ = "edge"
 
     dag_id: Mapped[int] = mapped_column(BigId, ForeignKey("dag.id"), primary_key=True, autoincrement=False)
-    node_id: Mapped[int] = mapped_column(BigId, ForeignKey("node.id"), primary_key=True, autoincrement=False)
+    node_id: Mapped[int] = mapped_column(
+        BigId, ForeignKey("node.id"), primary_key=True, autoincrement=False, index=True
+    )
     upstream_node_ids: Mapped[Long]
     downstream_node_ids: Mapped[Long]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import ForeignKey, String, UniqueConstraint
+from sqlalchemy import ForeignKey, Index, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from jobmon.core.constants import TASK_NAME_CHARACTERS
@@ -17,16 +17,19 @@ class Task(Base):
     """
 
     __tablename__ = "task"
-    __table_args__ = (UniqueConstraint("workflow_id", "node_id"),)
+    __table_args__ = (
+        UniqueConstraint("workflow_id", "node_id"),
+        Index("ix_task_workflow_id_id", "workflow_id", "id"),
+    )
 
     id: Mapped[AllocatedKey]
     workflow_id: Mapped[int] = mapped_column(BigId, ForeignKey("workflow.id"))
-    node_id: Mapped[int] = mapped_column(BigId, ForeignKey("node.id"))
+    node_id: Mapped[int] = mapped_column(BigId, ForeignKey("node.id"), index=True)
     task_args_hash: Mapped[Hash]
-    array_id: Mapped[int] = mapped_column(BigId, ForeignKey("array.id"))
+    array_id: Mapped[int] = mapped_column(BigId, ForeignKey("array.id"), index=True)
     name: Mapped[str] = mapped_column(String(TASK_NAME_CHARACTERS))
     command: Mapped[Long]
-    task_resources_id: Mapped[int] = mapped_column(BigId, ForeignKey("task_resources.id"))
+    task_resources_id: Mapped[int] = mapped_column(BigId, ForeignKey("task_resources.id"), index=True)
     num_attempts: Mapped[int] = mapped_column(default=0)
     max_attempts: Mapped[int]
     num_infrastructure_losses: Mapped[int] = mapped_column(default=0)

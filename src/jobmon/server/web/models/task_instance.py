@@ -30,7 +30,7 @@ class TaskInstance(Base):
     __tablename__ = "task_instance"
     __table_args__ = (
         UniqueConstraint("array_id", "array_batch_num", "array_step_id"),
-        Index("ix_task_instance_workflow_run_id_status", "workflow_run_id", "status"),
+        Index("ix_task_instance_workflow_run_id_status_id", "workflow_run_id", "status", "id"),
     )
 
     id: Mapped[AllocatedKey]
@@ -38,7 +38,7 @@ class TaskInstance(Base):
     array_id: Mapped[int] = mapped_column(BigId, ForeignKey("array.id"))
     task_id: Mapped[int] = mapped_column(BigId, ForeignKey("task.id"), index=True)
     distributor_id: Mapped[str | None] = mapped_column(String(20))
-    task_resources_id: Mapped[int] = mapped_column(BigId, ForeignKey("task_resources.id"))
+    task_resources_id: Mapped[int] = mapped_column(BigId, ForeignKey("task_resources.id"), index=True)
     array_batch_num: Mapped[int]
     array_step_id: Mapped[int]
     nodename: Mapped[str | None] = mapped_column(String(150))

@@ -11,7 +11,11 @@ from jobmon.server.web.models.base import Base, BigId, BigPrimaryKey, Hash, Inst
 
 
 class Workflow(Base):
-    """A set of tasks in a graph; ``created_date`` is null until all of it is registered."""
+    """A set of tasks in a graph.
+
+    ``created_date`` is null until all of it is registered. ``owner`` is who registered it; null where nobody knows, until
+    somebody runs it.
+    """
 
     __tablename__ = "workflow"
     __table_args__ = (
@@ -29,6 +33,7 @@ class Workflow(Base):
     workflow_args: Mapped[Long]
     max_concurrently_running: Mapped[int]
     working_dir: Mapped[str | None] = mapped_column(Text)
+    owner: Mapped[str | None] = mapped_column(String(150))
     created_date: Mapped[datetime | None] = mapped_column(Instant)
     status: Mapped[str] = mapped_column(String(1), ForeignKey("workflow_status.id"))
     status_date: Mapped[Timestamp]

@@ -39,14 +39,14 @@ from jobmon.serializers.define import (
     WorkflowResponse,
 )
 from jobmon.server.web import dialect
+from jobmon.server.web.identity import Access
 from jobmon.server.web.store import attributes, bind, clusters, define, graph
-from jobmon.server.web.store.ownership import require_owner
 from jobmon.server.web.wire import RequestContext, WireRouter
 
 router = WireRouter("/define")
 
 
-@router.route("POST", "/tool", request=ToolRequest, response=ToolResponse)
+@router.route("POST", "/tool", access=Access.USER, request=ToolRequest, response=ToolResponse)
 def tool_create(context: RequestContext, message: ToolRequest) -> ToolResponse:
     """Get or create a tool."""
     return context.state.database.retrying_write(
@@ -61,7 +61,9 @@ def tool_versions(context: RequestContext, tool_id: int) -> ToolVersionsResponse
         return ToolVersionsResponse(define.tool_versions_list(connection, tool_id))
 
 
-@router.route("POST", "/tool_version", request=ToolVersionRequest, response=ToolVersionResponse)
+@router.route(
+    "POST", "/tool_version", access=Access.USER, request=ToolVersionRequest, response=ToolVersionResponse
+)
 def tool_version_create(context: RequestContext, message: ToolVersionRequest) -> ToolVersionResponse:
     """Create a version of a tool."""
     return context.state.database.retrying_write(
@@ -76,7 +78,9 @@ def task_templates(context: RequestContext, tool_version_id: int) -> TaskTemplat
         return TaskTemplatesResponse(define.task_templates_list(connection, tool_version_id))
 
 
-@router.route("POST", "/task_template", request=TaskTemplateRequest, response=TaskTemplateResponse)
+@router.route(
+    "POST", "/task_template", access=Access.USER, request=TaskTemplateRequest, response=TaskTemplateResponse
+)
 def task_template_create(context: RequestContext, message: TaskTemplateRequest) -> TaskTemplateResponse:
     """Get or create a task template."""
     return context.state.database.retrying_write(
@@ -94,7 +98,11 @@ def task_template_versions(context: RequestContext, task_template_id: int) -> Ta
 
 
 @router.route(
-    "POST", "/task_template_version", request=TaskTemplateVersionRequest, response=TaskTemplateVersionResponse
+    "POST",
+    "/task_template_version",
+    access=Access.USER,
+    request=TaskTemplateVersionRequest,
+    response=TaskTemplateVersionResponse,
 )
 def task_template_version_create(
     context: RequestContext, message: TaskTemplateVersionRequest
@@ -112,7 +120,7 @@ def cluster(context: RequestContext, name: str) -> ClusterResponse:
         return define.cluster_read(connection, name)
 
 
-@router.route("POST", "/cluster", request=ClusterRequest, response=ClusterResponse)
+@router.route("POST", "/cluster", access=Access.ADMIN, request=ClusterRequest, response=ClusterResponse)
 def cluster_create(context: RequestContext, message: ClusterRequest) -> ClusterResponse:
     """Register a cluster or bring it up to date."""
     return context.state.database.retrying_write(
@@ -127,7 +135,13 @@ def clusters_list(context: RequestContext) -> ClustersResponse:
         return clusters.clusters_read(connection)
 
 
-@router.route("POST", "/task_resources", request=TaskResourcesRequest, response=TaskResourcesResponse)
+@router.route(
+    "POST",
+    "/task_resources",
+    access=Access.USER,
+    request=TaskResourcesRequest,
+    response=TaskResourcesResponse,
+)
 def task_resources_create(context: RequestContext, message: TaskResourcesRequest) -> TaskResourcesResponse:
     """Get or create rows of resources."""
     return context.state.database.retrying_write(
@@ -137,7 +151,7 @@ def task_resources_create(context: RequestContext, message: TaskResourcesRequest
     )
 
 
-@router.route("POST", "/nodes", request=NodesRequest, response=NodesResponse)
+@router.route("POST", "/nodes", access=Access.USER, request=NodesRequest, response=NodesResponse)
 def nodes_create(context: RequestContext, message: NodesRequest) -> NodesResponse:
     """Get or create nodes."""
     return context.state.database.retrying_write(
@@ -145,7 +159,7 @@ def nodes_create(context: RequestContext, message: NodesRequest) -> NodesRespons
     )
 
 
-@router.route("POST", "/dag", request=DagRequest, response=DagResponse)
+@router.route("POST", "/dag", access=Access.USER, request=DagRequest, response=DagResponse)
 def dag_create(context: RequestContext, message: DagRequest) -> DagResponse:
     """Get or create a graph."""
     return context.state.database.retrying_write(
@@ -153,7 +167,7 @@ def dag_create(context: RequestContext, message: DagRequest) -> DagResponse:
     )
 
 
-@router.route("POST", "/dag/{dag_id}/edges", request=EdgesRequest, response=DagResponse)
+@router.route("POST", "/dag/{dag_id}/edges", access=Access.USER, request=EdgesRequest, response=DagResponse)
 def edges_create(context: RequestContext, dag_id: int, message: EdgesRequest) -> DagResponse:
     """Store neighbours of nodes in a graph."""
     return context.state.database.retrying_write(
@@ -163,14 +177,20 @@ def edges_create(context: RequestContext, dag_id: int, message: EdgesRequest) ->
     )
 
 
-@router.route("POST", "/workflow_match", request=WorkflowMatchRequest, response=WorkflowMatchResponse)
+@router.route(
+    "POST",
+    "/workflow_match",
+    access=Access.READ,
+    request=WorkflowMatchRequest,
+    response=WorkflowMatchResponse,
+)
 def workflow_match(context: RequestContext, message: WorkflowMatchRequest) -> WorkflowMatchResponse:
     """Find the workflow of these args."""
     with context.state.database.read() as connection:
         return bind.workflow_match(connection, message)
 
 
-@router.route("POST", "/workflow", request=WorkflowRequest, response=WorkflowResponse)
+@router.route("POST", "/workflow", access=Access.USER, request=WorkflowRequest, response=WorkflowResponse)
 def workflow_create(context: RequestContext, message: WorkflowRequest) -> WorkflowResponse:
     """Get or create a workflow."""
     return context.state.database.retrying_write(
@@ -180,7 +200,13 @@ def workflow_create(context: RequestContext, message: WorkflowRequest) -> Workfl
     )
 
 
-@router.route("POST", "/workflow/{workflow_id}/arrays", request=ArraysRequest, response=ArraysResponse)
+@router.route(
+    "POST",
+    "/workflow/{workflow_id}/arrays",
+    access=Access.USER,
+    request=ArraysRequest,
+    response=ArraysResponse,
+)
 def arrays_create(context: RequestContext, workflow_id: int, message: ArraysRequest) -> ArraysResponse:
     """Get or create the arrays of a workflow."""
     return context.state.database.retrying_write(
@@ -192,7 +218,9 @@ def arrays_create(context: RequestContext, workflow_id: int, message: ArraysRequ
     )
 
 
-@router.route("POST", "/workflow/{workflow_id}/tasks", request=TasksRequest, response=TasksResponse)
+@router.route(
+    "POST", "/workflow/{workflow_id}/tasks", access=Access.USER, request=TasksRequest, response=TasksResponse
+)
 def tasks_create(context: RequestContext, workflow_id: int, message: TasksRequest) -> TasksResponse:
     """Register tasks of a workflow, or update those it has."""
     return context.state.database.retrying_write(
@@ -202,16 +230,22 @@ def tasks_create(context: RequestContext, workflow_id: int, message: TasksReques
     )
 
 
-@router.route("POST", "/workflow/{workflow_id}/bound", response=WorkflowBoundResponse)
+@router.route("POST", "/workflow/{workflow_id}/bound", access=Access.USER, response=WorkflowBoundResponse)
 def workflow_bound(context: RequestContext, workflow_id: int) -> WorkflowBoundResponse:
     """Note that every task of a workflow is registered."""
     return context.state.database.retrying_write(
-        lambda connection: bind.workflow_mark_bound(connection, workflow_id, dialect.utcnow(connection))
+        lambda connection: bind.workflow_mark_bound(
+            connection, workflow_id, now=dialect.utcnow(connection), user=context.user
+        )
     )
 
 
 @router.route(
-    "PUT", "/workflow/{workflow_id}/attributes", request=AttributesRequest, response=AttributesResponse
+    "PUT",
+    "/workflow/{workflow_id}/attributes",
+    access=Access.OWNER,
+    request=AttributesRequest,
+    response=AttributesResponse,
 )
 def workflow_attributes(
     context: RequestContext, workflow_id: int, message: AttributesRequest
@@ -219,7 +253,6 @@ def workflow_attributes(
     """Set attributes of a workflow."""
 
     def work(connection: Connection) -> AttributesResponse:
-        require_owner(connection, workflow_id, context.user)
         return AttributesResponse(
             attributes.workflow_set_attributes(connection, workflow_id, message.attributes)
         )
@@ -227,7 +260,13 @@ def workflow_attributes(
     return context.state.database.retrying_write(work)
 
 
-@router.route("PUT", "/task/{task_id}/attributes", request=AttributesRequest, response=AttributesResponse)
+@router.route(
+    "PUT",
+    "/task/{task_id}/attributes",
+    access=Access.OWNER_OR_TASK,
+    request=AttributesRequest,
+    response=AttributesResponse,
+)
 def task_attributes(context: RequestContext, task_id: int, message: AttributesRequest) -> AttributesResponse:
     """Set attributes of a task; also from inside the task, whoever it runs as."""
     return context.state.database.retrying_write(

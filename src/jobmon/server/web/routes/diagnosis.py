@@ -13,4 +13,7 @@ router = WireRouter("/monitor")
 def diagnosis(context: RequestContext) -> DiagnosisResponse:
     """What this server and its database are."""
     with context.state.database.read() as connection:
-        return diagnosis_read(connection)
+        answer = diagnosis_read(connection)
+    answer.user = context.user
+    answer.user_role = context.identity.role if context.identity.is_proven else ""
+    return answer

@@ -13,6 +13,7 @@ from jobmon.serializers.monitor import (
     WorkflowTasksResponse,
 )
 from jobmon.server.web import dialect
+from jobmon.server.web.identity import Access
 from jobmon.server.web.store import monitor, orders, overview
 from jobmon.server.web.wire import RequestContext, WireRouter
 
@@ -94,7 +95,11 @@ def workflow_owner(context: RequestContext, workflow_id: int) -> WorkflowOwnerRe
 
 
 @router.route(
-    "PUT", "/workflow/{workflow_id}/reset", request=ResetWorkflowRequest, response=ResetWorkflowResponse
+    "PUT",
+    "/workflow/{workflow_id}/reset",
+    access=Access.OWNER,
+    request=ResetWorkflowRequest,
+    response=ResetWorkflowResponse,
 )
 def workflow_reset(
     context: RequestContext, workflow_id: int, message: ResetWorkflowRequest

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
+from datetime import timedelta
 
+import msgspec
 from anyio import to_thread
 from sqlalchemy import Connection
 
+from jobmon.core.notify_target import OpenChannels
 from jobmon.serializers.swarm import (
     BadNodesResponse,
     FeedResponse,
@@ -27,43 +30,70 @@ from jobmon.serializers.swarm import (
     SyncRequest,
     SyncResponse,
     TakeRunRequest,
+    WorkerTokenRequest,
+    WorkerTokenResponse,
     WorkflowRunRequest,
     WorkflowRunResponse,
 )
+from jobmon.server.services.notify.channels import NotifySettings
+from jobmon.server.services.subscriptions import subscriptions_add, targets_of_request
 from jobmon.server.web import dialect
-from jobmon.server.web.store import attempts, bad_nodes, feed, resume, run_progress, runs, sync
-from jobmon.server.web.store.ownership import require_owner
+from jobmon.server.web.identity import Access
+from jobmon.server.web.state import CONTROLLER
+from jobmon.server.web.store import (
+    attempts,
+    bad_nodes,
+    feed,
+    resume,
+    run_progress,
+    runs,
+    sync,
+    tokens,
+)
 from jobmon.server.web.wire import RequestContext, WireRouter
 
 router = WireRouter("/swarm")
 
-CONTROLLER = "controller"
 FEED_RECHECK_SECONDS = 2.0
 
 
-def _require_owner_of_run(connection: Connection, context: RequestContext, workflow_run_id: int) -> None:
-    """Refuse anybody but the owner of the workflow a run is of."""
-    require_owner(connection, runs.run_workflow_id(connection, workflow_run_id), context.user)
-
-
 @router.route(
-    "POST", "/workflow/{workflow_id}/workflow_run", request=WorkflowRunRequest, response=WorkflowRunResponse
+    "POST",
+    "/workflow/{workflow_id}/workflow_run",
+    access=Access.OWNER,
+    request=WorkflowRunRequest,
+    response=WorkflowRunResponse,
 )
 def workflow_run_create(
     context: RequestContext, workflow_id: int, message: WorkflowRunRequest
 ) -> WorkflowRunResponse:
     """Create a run of a workflow, unless one is alive."""
+    if context.identity.is_proven:
+        message = msgspec.structs.replace(message, user=context.user)  # whatever the sender calls itself
+    told = targets_of_request(message.notify, NotifySettings.from_config(context.state.config))
 
     def work(connection: Connection) -> WorkflowRunResponse:
         now = dialect.utcnow(connection)
-        require_owner(connection, workflow_id, context.user)
-        return runs.run_create_if_none_alive(connection, workflow_id, message, now)
+        created = runs.run_create_if_none_alive(connection, workflow_id, message, now)
+        if told:
+            subscriptions_add(connection, created.workflow_run_id, told, now)
+        return created
 
     return context.state.database.retrying_write(work)
 
 
+@router.route("GET", "/notify", response=OpenChannels)
+def notify_read(context: RequestContext) -> OpenChannels:
+    """By which ways this server can tell its users of the end of a run."""
+    return NotifySettings.from_config(context.state.config).open_to_users
+
+
 @router.route(
-    "POST", "/workflow_run/{workflow_run_id}/take", request=TakeRunRequest, response=WorkflowRunResponse
+    "POST",
+    "/workflow_run/{workflow_run_id}/take",
+    access=Access.OWNER,
+    request=TakeRunRequest,
+    response=WorkflowRunResponse,
 )
 def workflow_run_take(
     context: RequestContext, workflow_run_id: int, message: TakeRunRequest
@@ -71,7 +101,6 @@ def workflow_run_take(
     """Take over a run that was created and that no controller works on yet."""
 
     def work(connection: Connection) -> WorkflowRunResponse:
-        _require_owner_of_run(connection, context, workflow_run_id)
         return runs.run_take_if_waiting(
             connection, workflow_run_id, message, now=dialect.utcnow(connection), actor=CONTROLLER
         )
@@ -88,7 +117,11 @@ def workflow_run_read(context: RequestContext, workflow_run_id: int) -> RunWorkf
 
 
 @router.route(
-    "POST", "/workflow_run/{workflow_run_id}/events", request=RunEventsRequest, response=RunStateResponse
+    "POST",
+    "/workflow_run/{workflow_run_id}/events",
+    access=Access.OWNER,
+    request=RunEventsRequest,
+    response=RunStateResponse,
 )
 def workflow_run_events(
     context: RequestContext, workflow_run_id: int, message: RunEventsRequest
@@ -96,7 +129,6 @@ def workflow_run_events(
     """Apply events to a run and its workflow."""
 
     def work(connection: Connection) -> RunStateResponse:
-        _require_owner_of_run(connection, context, workflow_run_id)
         return runs.run_apply_events(
             connection,
             workflow_run_id,
@@ -112,7 +144,11 @@ def workflow_run_events(
 
 
 @router.route(
-    "POST", "/workflow_run/{workflow_run_id}/heartbeat", request=HeartbeatRequest, response=RunStateResponse
+    "POST",
+    "/workflow_run/{workflow_run_id}/heartbeat",
+    access=Access.OWNER,
+    request=HeartbeatRequest,
+    response=RunStateResponse,
 )
 def workflow_run_heartbeat(
     context: RequestContext, workflow_run_id: int, message: HeartbeatRequest
@@ -120,7 +156,6 @@ def workflow_run_heartbeat(
     """Note a controller's sign of life."""
 
     def work(connection: Connection) -> RunStateResponse:
-        _require_owner_of_run(connection, context, workflow_run_id)
         now = dialect.utcnow(connection)
         seconds = message.next_report_increment
         if message.covers_instances:
@@ -130,21 +165,60 @@ def workflow_run_heartbeat(
     return context.state.database.retrying_write(work)
 
 
-@router.route("POST", "/workflow_run/{workflow_run_id}/sync", request=SyncRequest, response=SyncResponse)
+@router.route(
+    "POST",
+    "/workflow_run/{workflow_run_id}/sync",
+    access=Access.OWNER,
+    request=SyncRequest,
+    response=SyncResponse,
+)
 def workflow_run_sync(context: RequestContext, workflow_run_id: int, message: SyncRequest) -> SyncResponse:
     """Take events of attempts, then create new batches, in one transaction."""
+    noted: list[attempts.Applied] = []
 
     def work(connection: Connection) -> SyncResponse:
+        noted.clear()  # of a try that was rolled back
         return sync.run_sync(
             connection,
             workflow_run_id,
             message,
-            user=context.user,
             now=dialect.utcnow(connection),
             actor=CONTROLLER,
             max_infrastructure_losses=context.state.max_infrastructure_losses,
             bad_node_seconds=context.state.bad_node_seconds,
+            note=noted.append,
         )
+
+    answer = context.state.database.retrying_write(work)
+    for applied in noted:
+        context.state.watching.metrics.count_events("controller", len(message.events), applied)
+    return answer
+
+
+@router.route(
+    "POST",
+    "/workflow_run/{workflow_run_id}/worker_token",
+    access=Access.OWNER,
+    request=WorkerTokenRequest,
+    response=WorkerTokenResponse,
+)
+def workflow_run_worker_token(
+    context: RequestContext, workflow_run_id: int, message: WorkerTokenRequest
+) -> WorkerTokenResponse:
+    """Have a token be good for reports of attempts of a run's workflow, and for nothing else."""
+    lifetime = timedelta(days=context.state.config.get_float("auth", "worker_token_days"))
+
+    def work(connection: Connection) -> WorkerTokenResponse:
+        now = dialect.utcnow(connection)
+        tokens.worker_token_create_if_new(
+            connection,
+            message.token_hash,
+            workflow_run_id,
+            user=context.user,
+            now=now,
+            expires_at=now + lifetime,
+        )
+        return WorkerTokenResponse(lifetime.total_seconds())
 
     return context.state.database.retrying_write(work)
 
@@ -164,7 +238,11 @@ def cluster_bad_nodes(context: RequestContext, cluster_name: str) -> BadNodesRes
 
 
 @router.route(
-    "POST", "/cluster/{cluster_name}/forgive_node", request=ForgiveNodeRequest, response=BadNodesResponse
+    "POST",
+    "/cluster/{cluster_name}/forgive_node",
+    access=Access.USER,
+    request=ForgiveNodeRequest,
+    response=BadNodesResponse,
 )
 def cluster_forgive_node(
     context: RequestContext, cluster_name: str, message: ForgiveNodeRequest
@@ -191,7 +269,7 @@ async def workflow_run_feed(
     deadline = time.monotonic() + min(wait_seconds, 60)
     event = state.feed.listen(workflow_run_id)
 
-    def look() -> FeedResponse | None:
+    def look() -> FeedResponse | feed.RunPosition:
         with state.database.read() as connection:
             return feed.run_changes_after(connection, workflow_run_id, after, known_status, CONTROLLER)
 
@@ -204,11 +282,11 @@ async def workflow_run_feed(
             event.clear()
             found = await to_thread.run_sync(look, limiter=state.limiter)
             remaining = deadline - time.monotonic()
-            if found is not None:
+            if isinstance(found, FeedResponse):
                 return found
             if remaining <= 0 or state.is_closing:
                 return await to_thread.run_sync(look_at_all, limiter=state.limiter)
-            await state.feed.wait(workflow_run_id, event, min(remaining, FEED_RECHECK_SECONDS))
+            await state.feed.wait(workflow_run_id, event, min(remaining, FEED_RECHECK_SECONDS), found)
             state.touch()
     except asyncio.CancelledError:
         raise
@@ -217,7 +295,11 @@ async def workflow_run_feed(
 
 
 @router.route(
-    "POST", "/workflow/{workflow_id}/set_resume", request=SetResumeRequest, response=ResumableResponse
+    "POST",
+    "/workflow/{workflow_id}/set_resume",
+    access=Access.OWNER,
+    request=SetResumeRequest,
+    response=ResumableResponse,
 )
 def workflow_set_resume(
     context: RequestContext, workflow_id: int, message: SetResumeRequest
@@ -226,19 +308,24 @@ def workflow_set_resume(
     return _order_resume(context, workflow_id, message)
 
 
-@router.route("POST", "/workflow/{workflow_id}/stop", request=SetResumeRequest, response=ResumableResponse)
+@router.route(
+    "POST",
+    "/workflow/{workflow_id}/stop",
+    access=Access.OWNER,
+    request=SetResumeRequest,
+    response=ResumableResponse,
+)
 def workflow_stop(context: RequestContext, workflow_id: int, message: SetResumeRequest) -> ResumableResponse:
     """End the alive run and kill what it runs; the same order as a cold resume, without a successor."""
     return _order_resume(context, workflow_id, message)
 
 
-@router.route("POST", "/workflow/{workflow_id}/drain", response=RunProgressResponse)
+@router.route("POST", "/workflow/{workflow_id}/drain", access=Access.OWNER, response=RunProgressResponse)
 def workflow_drain(context: RequestContext, workflow_id: int) -> RunProgressResponse:
     """Order the alive run to start nothing more and to end when what runs has ended."""
 
     def work(connection: Connection) -> tuple[int | None, RunProgressResponse]:
         now = dialect.utcnow(connection)
-        require_owner(connection, workflow_id, context.user)
         run_id = runs.run_order_drain_if_alive(connection, workflow_id, now=now, actor=f"user:{context.user}")
         return run_id, run_progress.workflow_run_progress(connection, workflow_id, now)
 
@@ -260,7 +347,6 @@ def _order_resume(context: RequestContext, workflow_id: int, message: SetResumeR
 
     def work(connection: Connection) -> ResumableResponse:
         now = dialect.utcnow(connection)
-        require_owner(connection, workflow_id, context.user)
         resume.workflow_order_resume(
             connection,
             workflow_id,
@@ -289,6 +375,7 @@ def workflow_is_resumable(context: RequestContext, workflow_id: int, cold: bool 
 @router.route(
     "POST",
     "/workflow/{workflow_id}/task_instance_events",
+    access=Access.OWNER,
     request=InstanceEventsRequest,
     response=InstanceEventsResponse,
 )
@@ -298,7 +385,6 @@ def workflow_task_instance_events(
     """Take events of attempts whose controller is gone, from who cleans up behind it."""
 
     def work(connection: Connection) -> InstanceEventsResponse:
-        require_owner(connection, workflow_id, context.user)
         now = dialect.utcnow(connection)
         live = {instance.task_instance_id for instance in resume.live_attempts(connection, workflow_id)}
         applied = attempts.attempts_apply_events(
@@ -318,6 +404,7 @@ def workflow_task_instance_events(
 @router.route(
     "POST",
     "/workflow_run/{workflow_run_id}/reset_tasks",
+    access=Access.OWNER,
     request=ResetTasksRequest,
     response=ResetTasksResponse,
 )
@@ -327,7 +414,6 @@ def workflow_run_reset_tasks(
     """Make the tasks that are not done ready for this run; a hot one adopts what lives."""
 
     def work(connection: Connection) -> ResetTasksResponse:
-        _require_owner_of_run(connection, context, workflow_run_id)
         return resume.run_take_tasks(
             connection,
             workflow_run_id,

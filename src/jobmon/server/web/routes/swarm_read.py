@@ -11,8 +11,8 @@ from jobmon.serializers.swarm import (
     WorkflowMetadataResponse,
 )
 from jobmon.server.web import dialect
+from jobmon.server.web.identity import Access
 from jobmon.server.web.store import swarm_read
-from jobmon.server.web.store.ownership import require_owner
 from jobmon.server.web.wire import RequestContext, WireRouter
 
 router = WireRouter("/swarm")
@@ -34,12 +34,13 @@ def workflow_metadata(context: RequestContext, workflow_id: int) -> WorkflowMeta
         return swarm_read.workflow_metadata_read(connection, workflow_id)
 
 
-@router.route("PUT", "/workflow/{workflow_id}/limit", request=LimitRequest, response=LimitResponse)
+@router.route(
+    "PUT", "/workflow/{workflow_id}/limit", access=Access.OWNER, request=LimitRequest, response=LimitResponse
+)
 def workflow_limit(context: RequestContext, workflow_id: int, message: LimitRequest) -> LimitResponse:
     """Set how many tasks of a workflow, or of one of its templates, may run at once."""
 
     def work(connection: Connection) -> list[int]:
-        require_owner(connection, workflow_id, context.user)
         return swarm_read.workflow_set_limit(
             connection, workflow_id, message, now=dialect.utcnow(connection), actor=f"user:{context.user}"
         )

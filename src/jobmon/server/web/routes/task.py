@@ -14,20 +14,29 @@ from jobmon.serializers.monitor import (
     UpdateTasksResponse,
 )
 from jobmon.server.web import dialect
+from jobmon.server.web.identity import Access
 from jobmon.server.web.store import monitor, orders
 from jobmon.server.web.wire import RequestContext, WireRouter
 
 router = WireRouter("/monitor")
 
 
-@router.route("POST", "/task_status", request=TaskStatusRequest, response=TaskStatusResponse)
+@router.route(
+    "POST", "/task_status", access=Access.READ, request=TaskStatusRequest, response=TaskStatusResponse
+)
 def task_status(context: RequestContext, message: TaskStatusRequest) -> TaskStatusResponse:
     """Tasks with their attempts."""
     with context.state.database.read() as connection:
         return TaskStatusResponse(monitor.tasks_read_status(connection, message))
 
 
-@router.route("POST", "/task_workflows", request=TasksWorkflowsRequest, response=TasksWorkflowsResponse)
+@router.route(
+    "POST",
+    "/task_workflows",
+    access=Access.READ,
+    request=TasksWorkflowsRequest,
+    response=TasksWorkflowsResponse,
+)
 def task_workflows(context: RequestContext, message: TasksWorkflowsRequest) -> TasksWorkflowsResponse:
     """To which workflows tasks belong."""
     with context.state.database.read() as connection:
@@ -42,7 +51,11 @@ def task_dependencies(context: RequestContext, task_id: int) -> TaskDependencies
 
 
 @router.route(
-    "PUT", "/workflow/{workflow_id}/task_statuses", request=UpdateTasksRequest, response=UpdateTasksResponse
+    "PUT",
+    "/workflow/{workflow_id}/task_statuses",
+    access=Access.OWNER,
+    request=UpdateTasksRequest,
+    response=UpdateTasksResponse,
 )
 def task_statuses_update(
     context: RequestContext, workflow_id: int, message: UpdateTasksRequest

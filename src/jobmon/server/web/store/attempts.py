@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -129,6 +129,7 @@ class Applied:
         changed_tasks: those whose task changed.
         stop: attempts that may not go on, though what they said changed nothing.
         illegal: events the tables know nothing of.
+        refused: events of attempts that their sender may not speak for.
         unknown: attempts that do not exist.
         blaming: events that changed something and blame a node.
         outlived_runs: runs that are over and of which a task is done now all the same.
@@ -140,6 +141,7 @@ class Applied:
     changed_tasks: dict[int, Attempt] = field(default_factory=dict)
     stop: set[int] = field(default_factory=set)
     illegal: list[InstanceEvent] = field(default_factory=list)
+    refused: list[InstanceEvent] = field(default_factory=list)
     unknown: list[int] = field(default_factory=list)
     blaming: list[InstanceEvent] = field(default_factory=list)
     outlived_runs: set[int] = field(default_factory=set)
@@ -211,6 +213,7 @@ def attempts_apply_events(
     actor: str,
     max_infrastructure_losses: int,
     locked: Mapping[int, int] | None = None,
+    is_refused: Callable[[InstanceEvent, Attempt], bool] | None = None,
 ) -> Applied:
     """Apply events to attempts and their tasks; late ones change nothing, and every event may come twice.
 
@@ -221,21 +224,26 @@ def attempts_apply_events(
         actor: who told.
         max_infrastructure_losses: budget of losses that are not a task's fault.
         locked: cursors of runs this transaction has locked already; attempts of other runs are unknown then.
+        is_refused: whether the sender of an event may not speak for that attempt; such events change nothing.
     """
     applied = Applied()
     ids = {event.task_instance_id for event in events}
     cursors, over = _runs_lock_of(connection, ids) if locked is None else (locked, frozenset())
+    loaded = attempts_load(connection, ids, max_infrastructure_losses)
+    strangers = {i for i, attempt in loaded.items() if attempt.workflow_run_id not in cursors}
+    if strangers and locked is None:  # another run adopted them while we waited for the lock of theirs
+        adopting, over_too = _runs_lock_of(connection, strangers)
+        cursors, over, strangers = {**cursors, **adopting}, over | over_too, set()
     applied.cursors = dict(cursors)
-    applied.attempts = {
-        task_instance_id: attempt
-        for task_instance_id, attempt in attempts_load(connection, ids, max_infrastructure_losses).items()
-        if attempt.workflow_run_id in cursors
-    }
+    applied.attempts = {i: attempt for i, attempt in loaded.items() if i not in strangers}
     writer = _Writer(connection, now, actor, cursors)
     for event in events:
         attempt = applied.attempts.get(event.task_instance_id)
         if attempt is None:
             applied.unknown.append(event.task_instance_id)
+            continue
+        if is_refused is not None and is_refused(event, attempt):
+            applied.refused.append(event)
             continue
         verdict = decide(attempt, event.event, event.cause, event.distributor_id)
         if verdict.is_illegal:

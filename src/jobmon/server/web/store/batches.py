@@ -45,7 +45,7 @@ _READ = (
 _LOAD = (
     select(Task.id, Task.status, Task.name, Task.command, Task.num_attempts, Task.max_attempts)
     .where(
-        Task.id.in_(bindparam("ids", expanding=True)),
+        dialect.among(Task.id, "ids"),
         Task.workflow_id == bindparam("of_workflow"),
         # reopened by hand while an attempt that was ordered to end may still be running
         ~exists().where(TaskInstance.task_id == Task.id, TaskInstance.status.in_(TASK_INSTANCE_LIVE)),
@@ -68,7 +68,7 @@ _COLUMNS = (
 _INSERT_BATCH = insert(Batch)
 _MARK = (
     update(Task)
-    .where(Task.id.in_(bindparam("ids", expanding=True)))
+    .where(dialect.among(Task.id, "ids"))
     .values(
         status=bindparam("new_status"),
         status_date=bindparam("now"),

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, exists, select, update
+from sqlalchemy import Connection, bindparam, exists, func, select, update
 
 from jobmon.core.constants import NAME_CHARACTERS, TASK_NAME_CHARACTERS
 from jobmon.core.exceptions import (
@@ -32,7 +32,7 @@ from jobmon.serializers.define import (
     WorkflowRequest,
     WorkflowResponse,
 )
-from jobmon.server.web import dialect
+from jobmon.server.web import bulk, dialect
 from jobmon.server.web.models import (
     Array,
     Dag,
@@ -56,7 +56,7 @@ from jobmon.server.web.store.define import (
     table_of,
 )
 from jobmon.server.web.store.graph import dag_read, require_equal_lengths, require_short_args
-from jobmon.server.web.store.ownership import require_owner
+from jobmon.server.web.store.ownership import OWNER_CHARACTERS, require_owner
 from jobmon.server.web.store.runs import workflow_lock
 
 JSON_CHARACTERS = 1000
@@ -103,6 +103,7 @@ def workflow_get_or_create(
             "dag_id": message.dag_id,
             "task_hash": message.task_hash,
             "workflow_args": message.workflow_args,
+            "owner": user[:OWNER_CHARACTERS] or None,
             "status": WorkflowStatus.REGISTERING.value,
             "status_date": now,
         },
@@ -149,7 +150,11 @@ def _is_owner(connection: Connection, workflow_id: int, user: str) -> bool:
 def arrays_get_or_create(
     connection: Connection, workflow_id: int, arrays: Sequence[ArrayItem], *, now: datetime, user: str
 ) -> list[int]:
-    """Ids of arrays in the order given; those that exist get the names and limits of the script."""
+    """Ids of arrays in the order given; those that exist get the names and limits of the script.
+
+    Raises:
+        NotAllowedError: one is new, and the workflow belongs to somebody else.
+    """
     workflow_lock(connection, workflow_id)
     rows = connection.execute(
         select(
@@ -172,6 +177,7 @@ def arrays_get_or_create(
             "retry_policy": _policy_text(item.retry_policy),
         }
         if row is None:
+            require_owner(connection, workflow_id, user)
             require_row(connection, TaskTemplateVersion, version_id, "task template version")
             key = {"workflow_id": workflow_id, "task_template_version_id": version_id}
             ids.append(row_get_or_create(connection, Array, key, {**said, "created_date": now}))
@@ -189,14 +195,19 @@ def _policy_text(words: Mapping[str, str]) -> str:
     return text
 
 
-def workflow_mark_bound(connection: Connection, workflow_id: int, now: datetime) -> WorkflowBoundResponse:
-    """Note that every task of a workflow is registered.
+def workflow_mark_bound(
+    connection: Connection, workflow_id: int, *, now: datetime, user: str
+) -> WorkflowBoundResponse:
+    """Note that every task of a workflow is registered; of one of which that is known nothing changes.
 
     Raises:
         EmptyWorkflowError: it has none.
+        NotAllowedError: that is news, and it belongs to somebody else.
     """
     status = workflow_lock(connection, workflow_id)
-    if not connection.scalar(select(exists().where(Task.workflow_id == workflow_id))):
+    if _is_unbound(connection, workflow_id):
+        require_owner(connection, workflow_id, user)
+    if connection.scalar(select(func.min(Task.id)).where(Task.workflow_id == workflow_id)) is None:
         raise EmptyWorkflowError(f"Workflow {workflow_id} has no tasks; it cannot be registered without any.")
     connection.execute(
         update(Workflow)
@@ -206,7 +217,30 @@ def workflow_mark_bound(connection: Connection, workflow_id: int, now: datetime)
     return WorkflowBoundResponse(workflow_id, status)
 
 
+_TASK_COLUMNS = (
+    "id",
+    "node_id",
+    "task_args_hash",
+    "name",
+    "command",
+    "workflow_id",
+    "array_id",
+    "task_resources_id",
+    "num_attempts",
+    "max_attempts",
+    "num_infrastructure_losses",
+    "resource_scales",
+    "fallback_queues",
+    "status",
+    "status_date",
+)
+_TASK_ARG_COLUMNS = ("task_id", "arg_id", "val")
 _UPDATABLE = ("name", "command", "max_attempts", "task_resources_id", "resource_scales", "fallback_queues")
+
+
+_TASKS_OF_NODES = select(
+    *(table_of(Task).c[name] for name in ("node_id", "id", "status", *_UPDATABLE))
+).where(Task.workflow_id == bindparam("of_workflow"), dialect.among(Task.node_id, "node_ids"))
 
 
 def tasks_get_or_create(
@@ -218,6 +252,7 @@ def tasks_get_or_create(
 
     Raises:
         UsageError: a value is too long; nothing was stored.
+        NotAllowedError: a task is new, and the workflow belongs to somebody else.
     """
     workflow_lock(connection, workflow_id)
     _require_sound(connection, workflow_id, groups)
@@ -225,6 +260,7 @@ def tasks_get_or_create(
     found = _tasks_by_node(connection, workflow_id, node_ids)
     if len(found) < len(set(node_ids)):
         _require_unbound(connection, workflow_id)
+        require_owner(connection, workflow_id, user)
     may_update = _may_update(connection, workflow_id, user) if found else False
     answer = TasksResponse([], [])
     for group in groups:
@@ -267,16 +303,19 @@ def _tasks_by_node(
 ) -> dict[int, tuple[Any, ...]]:
     """Existing tasks by node: id, status and what may be updated."""
     found: dict[int, tuple[Any, ...]] = {}
-    columns = [table_of(Task).c[name] for name in ("node_id", "id", "status", *_UPDATABLE)]
     for part in chunks(node_ids):
-        statement = select(*columns).where(Task.workflow_id == workflow_id, Task.node_id.in_(part))
-        for node_id, *rest in connection.execute(statement):
+        values = {"of_workflow": workflow_id, "node_ids": part}
+        for node_id, *rest in connection.execute(_TASKS_OF_NODES, values):
             found[node_id] = tuple(rest)
     return found
 
 
+def _is_unbound(connection: Connection, workflow_id: int) -> bool:
+    return connection.scalar(select(Workflow.created_date).where(Workflow.id == workflow_id)) is None
+
+
 def _require_unbound(connection: Connection, workflow_id: int) -> None:
-    if connection.scalar(select(Workflow.created_date).where(Workflow.id == workflow_id)) is not None:
+    if not _is_unbound(connection, workflow_id):
         raise WorkflowAlreadyExists(
             f"Workflow {workflow_id} is registered completely; no task can be added to it. "
             "Use other workflow_args for a new one."
@@ -306,37 +345,37 @@ def _tasks_insert(
     if not places:
         return {}
     ids = dialect.allocate_ids(connection, table_of(Task), len(places))
-    shared = {
-        "workflow_id": workflow_id,
-        "array_id": group.array_id,
-        "task_resources_id": group.task_resources_id,
-        "num_attempts": 0,
-        "max_attempts": group.max_attempts,
-        "num_infrastructure_losses": 0,
-        "resource_scales": group.resource_scales,
-        "fallback_queues": group.fallback_queues,
-        "status": TaskStatus.REGISTERED.value,
-        "status_date": now,
-    }
+    shared = (
+        workflow_id,
+        group.array_id,
+        group.task_resources_id,
+        0,
+        group.max_attempts,
+        0,
+        group.resource_scales,
+        group.fallback_queues,
+        TaskStatus.REGISTERED.value,
+        now,
+    )
     rows = [
-        {
-            "id": task_id,
-            "node_id": node_id,
-            "task_args_hash": group.task_args_hashes[place],
-            "name": group.names[place][:TASK_NAME_CHARACTERS],
-            "command": group.commands[place],
-            **shared,
-        }
+        (
+            task_id,
+            node_id,
+            group.task_args_hashes[place],
+            group.names[place][:TASK_NAME_CHARACTERS],
+            group.commands[place],
+            *shared,
+        )
         for task_id, (node_id, place) in zip(ids, places.items(), strict=True)
     ]
-    connection.execute(table_of(Task).insert(), rows)
+    bulk.insert_rows(connection, table_of(Task), _TASK_COLUMNS, rows)
     if group.task_arg_ids and group.task_arg_values:
         args = [
-            {"task_id": task_id, "arg_id": arg_id, "val": value}
+            (task_id, arg_id, value)
             for task_id, place in zip(ids, places.values(), strict=True)
             for arg_id, value in zip(group.task_arg_ids, group.task_arg_values[place], strict=True)
         ]
-        connection.execute(table_of(TaskArg).insert(), args)
+        bulk.insert_rows(connection, table_of(TaskArg), _TASK_ARG_COLUMNS, args)
     return {node_id: (task_id,) for node_id, task_id in zip(places, ids, strict=True)}
 
 

@@ -35,6 +35,7 @@ from jobmon.server.web.models import (
     Tool,
     ToolVersion,
 )
+from jobmon.server.web.store.candidates import candidates_take_off
 
 CHUNK = 5000
 """Values in one IN list."""
@@ -284,6 +285,8 @@ def task_resources_get_or_create(connection: Connection, resources: Sequence[Tas
             "resources_hash": resources_hash,
         }
     found = _resources_by_hash(connection, list(rows), lock=False)
+    if candidates_take_off(connection, table_of(TaskResources), found.values()):
+        found = _resources_by_hash(connection, list(rows), lock=False)
     missing = sorted(rows.keys() - found.keys())
     if missing:
         dialect.insert_ignore(connection, table_of(TaskResources), [rows[each] for each in missing])

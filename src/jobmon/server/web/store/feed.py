@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, bindparam, exists, select
+from sqlalchemy import Connection, and_, bindparam, exists, or_, select
 
 from jobmon.core.exceptions import NotFoundError
 from jobmon.core.states import TaskInstanceStatus
@@ -33,22 +33,67 @@ _NEWS = tuple(
 )
 
 
+class RunPosition(NamedTuple):
+    """Where the feed of a run stands."""
+
+    status: str
+    cursor: int
+
+
 def run_changes_after(
     connection: Connection, workflow_run_id: int, after: int, known_status: str, own_actor: str
-) -> FeedResponse | None:
-    """The feed when it holds news for the controller, else ``None``."""
+) -> FeedResponse | RunPosition:
+    """The feed when it holds news for the controller, else where it stands."""
     run = connection.execute(_CURSOR, {"run_id": workflow_run_id}).first()
     if run is None:
         raise NotFoundError(f"There is no workflow run {workflow_run_id}.")
     is_news = bool(known_status) and run.status != known_status
     if not is_news and run.last_cursor > after:
         is_news = _others_wrote(connection, workflow_run_id, after, own_actor)
-    return run_feed(connection, workflow_run_id, after, own_actor) if is_news else None
+    if not is_news:
+        return RunPosition(run.status, run.last_cursor)
+    return run_feed(connection, workflow_run_id, after, own_actor)
 
 
 def _others_wrote(connection: Connection, workflow_run_id: int, after: int, own_actor: str) -> bool:
     values = {"run_id": workflow_run_id, "after": after, "own_actor": own_actor}
     return any(connection.scalar(statement, values) for statement in _NEWS)
+
+
+_POSITIONS = select(WorkflowRun.id, WorkflowRun.status, WorkflowRun.last_cursor).where(
+    WorkflowRun.id.in_(bindparam("run_ids", expanding=True))
+)
+_MOST_RUNS = 200
+"""Runs asked about in one statement."""
+
+
+def runs_positions(connection: Connection, workflow_run_ids: Sequence[int]) -> dict[int, RunPosition]:
+    """Where the feeds of runs stand."""
+    rows = connection.execute(_POSITIONS, {"run_ids": workflow_run_ids})
+    return {row.id: RunPosition(row.status, row.last_cursor) for row in rows}
+
+
+def runs_changed_by_others(connection: Connection, after: Mapping[int, int], own_actor: str) -> set[int]:
+    """The runs that others than their controller changed.
+
+    Args:
+        connection: a transaction.
+        after: the cursor of each run up to which its changes are known.
+        own_actor: what controllers call themselves in the history.
+    """
+    found: set[int] = set()
+    for some in _parts(list(after.items()), _MOST_RUNS):
+        for table in (WorkflowHistory, TaskHistory):
+            is_new = or_(
+                *(and_(table.workflow_run_id == run_id, table.cursor > cursor) for run_id, cursor in some)
+            )
+            statement = select(table.workflow_run_id).distinct().where(is_new, table.actor != own_actor)
+            found.update(run_id for run_id in connection.scalars(statement) if run_id is not None)
+    return found
+
+
+def _parts(pairs: list[tuple[int, int]], size: int) -> Iterable[list[tuple[int, int]]]:
+    return (pairs[start : start + size] for start in range(0, len(pairs), size))
 
 
 _RUN = (

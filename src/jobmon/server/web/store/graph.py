@@ -7,15 +7,23 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, bindparam, select, update
 
 from jobmon.core.exceptions import InvalidUsage, NotFoundError, UsageError
 from jobmon.serializers.define import DagResponse, EdgesRequest, NodeGroup
-from jobmon.server.web import dialect
+from jobmon.server.web import bulk, dialect
 from jobmon.server.web.models import Arg, Dag, Edge, Node, NodeArg, TaskTemplateVersion
+from jobmon.server.web.store.candidates import candidates_take_off
 from jobmon.server.web.store.define import chunks, require_row, row_get_or_create, table_of
 
 ARG_CHARACTERS = 2048
+
+_NODE_COLUMNS = ("id", "task_template_version_id", "node_args_hash")
+_NODE_ARG_COLUMNS = ("node_id", "arg_id", "val")
+_EDGE_COLUMNS = ("dag_id", "node_id", "upstream_node_ids", "downstream_node_ids")
+_IDS_OF_HASHES = select(Node.node_args_hash, Node.id).where(
+    Node.task_template_version_id == bindparam("version_id"), dialect.among(Node.node_args_hash, "hashes")
+)
 
 
 def nodes_get_or_create(connection: Connection, groups: Sequence[NodeGroup]) -> list[list[int]]:
@@ -33,6 +41,8 @@ def nodes_get_or_create(connection: Connection, groups: Sequence[NodeGroup]) -> 
 
 def _group_get_or_create(connection: Connection, group: NodeGroup) -> list[int]:
     found = _node_ids(connection, group.task_template_version_id, group.node_args_hashes, lock=False)
+    if candidates_take_off(connection, table_of(Node), found.values()):
+        found = _node_ids(connection, group.task_template_version_id, group.node_args_hashes, lock=False)
     missing = {
         node_args_hash: values
         for node_args_hash, values in zip(group.node_args_hashes, group.values, strict=True)
@@ -41,29 +51,20 @@ def _group_get_or_create(connection: Connection, group: NodeGroup) -> list[int]:
     if missing:
         ids = dict(zip(missing, dialect.allocate_ids(connection, table_of(Node), len(missing)), strict=True))
         version_id = group.task_template_version_id
-        dialect.insert_ignore(
-            connection,
-            table_of(Node),
-            [
-                {"id": node_id, "task_template_version_id": version_id, "node_args_hash": node_args_hash}
-                for node_args_hash, node_id in ids.items()
-            ],
-        )
+        rows = [(node_id, version_id, node_args_hash) for node_args_hash, node_id in ids.items()]
+        bulk.insert_rows(connection, table_of(Node), _NODE_COLUMNS, rows, ignore=True)
         # Another binder may have been first; its rows keep their ids, and it wrote their args.
         ours = ids
         if not dialect.is_sqlite(connection):
             ours = _node_ids(connection, version_id, list(ids), lock=True)
         found |= ours
-        dialect.insert_ignore(
-            connection,
-            table_of(NodeArg),
-            [
-                {"node_id": node_id, "arg_id": arg_id, "val": value}
-                for node_args_hash, node_id in ours.items()
-                if ids[node_args_hash] == node_id
-                for arg_id, value in zip(group.arg_ids, missing[node_args_hash], strict=True)
-            ],
-        )
+        args = [
+            (node_id, arg_id, value)
+            for node_args_hash, node_id in ours.items()
+            if ids[node_args_hash] == node_id
+            for arg_id, value in zip(group.arg_ids, missing[node_args_hash], strict=True)
+        ]
+        bulk.insert_rows(connection, table_of(NodeArg), _NODE_ARG_COLUMNS, args, ignore=True)
     return [found[node_args_hash] for node_args_hash in group.node_args_hashes]
 
 
@@ -72,10 +73,8 @@ def _node_ids(
 ) -> dict[str, int]:
     found: dict[str, int] = {}
     for part in chunks(hashes):
-        statement: Any = select(Node.node_args_hash, Node.id).where(
-            Node.task_template_version_id == task_template_version_id, Node.node_args_hash.in_(part)
-        )
-        rows = connection.execute(dialect.lock_rows(connection, statement) if lock else statement)
+        statement = dialect.lock_rows(connection, _IDS_OF_HASHES) if lock else _IDS_OF_HASHES
+        rows = connection.execute(statement, {"version_id": task_template_version_id, "hashes": part})
         found.update((row[0], row[1]) for row in rows)
     return found
 
@@ -106,7 +105,10 @@ def require_short_args(
 
 def dag_get_or_create(connection: Connection, dag_hash: str) -> DagResponse:
     """The graph of that hash."""
-    return dag_read(connection, row_get_or_create(connection, Dag, {"hash": dag_hash}))
+    dag_id = row_get_or_create(connection, Dag, {"hash": dag_hash})
+    if candidates_take_off(connection, table_of(Dag), [dag_id]):
+        dag_id = row_get_or_create(connection, Dag, {"hash": dag_hash})
+    return dag_read(connection, dag_id)
 
 
 def dag_read(connection: Connection, dag_id: int) -> DagResponse:
@@ -126,21 +128,13 @@ def edges_add_if_incomplete(
         return dag
     require_equal_lengths("edges", message.node_ids, message.upstream_node_ids, message.downstream_node_ids)
     encode = msgspec.json.encode
-    dialect.insert_ignore(
-        connection,
-        table_of(Edge),
-        [
-            {
-                "dag_id": dag_id,
-                "node_id": node_id,
-                "upstream_node_ids": encode(upstream).decode(),
-                "downstream_node_ids": encode(downstream).decode(),
-            }
-            for node_id, upstream, downstream in zip(
-                message.node_ids, message.upstream_node_ids, message.downstream_node_ids, strict=True
-            )
-        ],
-    )
+    rows = [
+        (dag_id, node_id, encode(upstream).decode(), encode(downstream).decode())
+        for node_id, upstream, downstream in zip(
+            message.node_ids, message.upstream_node_ids, message.downstream_node_ids, strict=True
+        )
+    ]
+    bulk.insert_rows(connection, table_of(Edge), _EDGE_COLUMNS, rows, ignore=True)
     if message.is_last:
         connection.execute(
             update(Dag).where(Dag.id == dag_id, Dag.created_date.is_(None)).values(created_date=now)

@@ -32,6 +32,7 @@ from jobmon.server.web.models import (
 )
 from jobmon.server.web.store import eta
 from jobmon.server.web.store.define import chunks
+from jobmon.server.web.store.ownership import owner_read
 from jobmon.server.web.store.remote import workflows_read_conditions
 from jobmon.server.web.store.stories import Story, tasks_read_stories
 
@@ -118,15 +119,8 @@ def _workflow_ids(
 
 
 def workflow_read_owner(connection: Connection, workflow_id: int) -> str:
-    """User of the latest run of a workflow; empty when it never ran."""
-    require_workflow(connection, workflow_id)
-    owner = connection.scalar(
-        select(WorkflowRun.user)
-        .where(WorkflowRun.workflow_id == workflow_id)
-        .order_by(WorkflowRun.id.desc())
-        .limit(1)
-    )
-    return owner or ""
+    """Whose a workflow is; empty when nobody is known."""
+    return owner_read(connection, "workflow_id", workflow_id).user
 
 
 def workflow_read_tasks(
@@ -148,17 +142,26 @@ def workflow_read_logs(
 ) -> list[LogRow]:
     """Log files of the attempts of a workflow, or of one array or task of it."""
     require_workflow(connection, workflow_id)
-    statement = (
-        select(Task.id, Task.name, Array.name, TaskInstance.id, TaskInstance.stdout, TaskInstance.stderr)
+    chosen = (
+        select(Task.id, Task.name, Array.name.label("array_name"))
         .join(Array, Array.id == Task.array_id)
-        .outerjoin(TaskInstance, TaskInstance.task_id == Task.id)
         .where(Task.workflow_id == workflow_id)
     )
     if array_name:
-        statement = statement.where(Array.name == array_name)
+        chosen = chosen.where(Array.name == array_name)
     if task_name:
-        statement = statement.where(Task.name == task_name)
-    rows = connection.execute(statement.order_by(Task.id, TaskInstance.id).limit(_bounded(limit)))
+        chosen = chosen.where(Task.name == task_name)
+    # Each task has a row at least: no more tasks than rows are needed.
+    tasks = chosen.order_by(Task.id).limit(_bounded(limit)).subquery()
+    statement = select(
+        tasks.c.id,
+        tasks.c.name,
+        tasks.c.array_name,
+        TaskInstance.id,
+        TaskInstance.stdout,
+        TaskInstance.stderr,
+    ).outerjoin(TaskInstance, TaskInstance.task_id == tasks.c.id)
+    rows = connection.execute(statement.order_by(tasks.c.id, TaskInstance.id).limit(_bounded(limit)))
     return [LogRow(row[0], row[1], row[2], row[3], row[4] or "", row[5] or "") for row in rows]
 
 

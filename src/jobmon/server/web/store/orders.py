@@ -40,7 +40,6 @@ from jobmon.server.web.store.downstream import (
     tasks_with_downstream,
 )
 from jobmon.server.web.store.outside import workflow_apply
-from jobmon.server.web.store.ownership import require_owner
 from jobmon.server.web.store.remote import is_remote
 from jobmon.server.web.store.runs import end_by_order, workflow_lock
 from jobmon.server.web.store.select import require_tasks_of
@@ -89,7 +88,6 @@ def tasks_update_by_hand(
     """Set tasks to done or to registered; the answer and the runs that have to know.
 
     Raises:
-        NotAllowedError: the workflow belongs to somebody else.
         NotFoundError: a task does not exist.
         UsageError: a task is of another workflow, the status is not D or G, or too many tasks are meant.
         WorkflowRunStateError: a run is alive and tasks behind the given ones have started; or these tasks alone
@@ -101,8 +99,7 @@ def tasks_update_by_hand(
         new_status = TaskStatus.QUEUED
     if new_status not in SETTABLE_BY_HAND.values():
         raise UsageError(f"Tasks can be set to D (done) or G (registered), not to '{message.new_status}'.")
-    status = workflow_lock(connection, workflow_id)
-    require_owner(connection, workflow_id, user)
+    status = workflow_lock(connection, workflow_id, with_attempts=True)
     if not message.task_ids:
         raise UsageError("No task is named.")
     require_few(len(set(message.task_ids)), workflow_id)
@@ -275,11 +272,9 @@ def workflow_reset_if_quiet(
     """Make every task of a workflow ready for its first attempt; ``is_partial`` leaves those that are done.
 
     Raises:
-        NotAllowedError: the workflow belongs to somebody else.
         WorkflowRunStateError: a run is alive, or attempts may be.
     """
-    status = workflow_lock(connection, workflow_id)
-    require_owner(connection, workflow_id, user)
+    status = workflow_lock(connection, workflow_id, with_attempts=True)
     _require_none_alive(connection, workflow_id)
     order = Order(workflow_id, user, now)
     everything = Task.id.is_not(None)
@@ -325,8 +320,8 @@ def _require_none_alive(connection: Connection, workflow_id: int) -> None:
     live = connection.scalar(
         select(func.count())
         .select_from(TaskInstance)
-        .join(Task, Task.id == TaskInstance.task_id)
-        .where(Task.workflow_id == workflow_id, TaskInstance.status.in_(TASK_INSTANCE_LIVE))
+        .join(WorkflowRun, WorkflowRun.id == TaskInstance.workflow_run_id)
+        .where(WorkflowRun.workflow_id == workflow_id, TaskInstance.status.in_(TASK_INSTANCE_LIVE))
     )
     if live:
         raise WorkflowRunStateError(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from statistics import fmean
 from typing import Any
 
-from sqlalchemy import Connection, and_, func, select
+from sqlalchemy import Connection, func, select
 
 from jobmon.core.states import (
     WORKFLOW_RUN_ALIVE,
@@ -35,6 +36,8 @@ MAX_ARGS = 500
 """Tasks whose args are read at once."""
 MEASURED_ARRAYS = 5
 """Latest workflows of a template over which its run time is averaged."""
+MEASURED_ATTEMPTS = 50_000
+"""At most so many attempts of theirs."""
 _RESET = (TaskEvent.REOPEN.value, TaskEvent.RELEASE.value)
 
 
@@ -162,6 +165,13 @@ def tasks_read_args(connection: Connection, workflow_id: int, task_ids: Sequence
     ]
 
 
+_SECONDS = (
+    select(TaskInstance.wallclock)
+    .where(TaskInstance.status == TaskInstanceStatus.DONE.value, TaskInstance.wallclock.is_not(None))
+    .order_by(TaskInstance.array_batch_num.desc(), TaskInstance.array_step_id.desc())  # as the index has them
+)
+
+
 def templates_read_runtimes(connection: Connection, version_ids: Sequence[int]) -> list[TemplateRuntime]:
     """Mean run time of attempts that succeeded, over the latest arrays of each template version; 0 s and more."""
     found = []
@@ -172,15 +182,12 @@ def templates_read_runtimes(connection: Connection, version_ids: Sequence[int]) 
             .order_by(Array.id.desc())
             .limit(MEASURED_ARRAYS)
         ).all()
-        count, mean = connection.execute(
-            select(func.count(), func.avg(TaskInstance.wallclock)).where(
-                and_(
-                    TaskInstance.array_id.in_(arrays),
-                    TaskInstance.status == TaskInstanceStatus.DONE.value,
-                    TaskInstance.wallclock.is_not(None),
-                )
-            )
-        ).one()
-        if count:
-            found.append(TemplateRuntime(version_id, count, float(mean)))
+        seconds: list[float] = []
+        for array_id in arrays:
+            statement = _SECONDS.where(TaskInstance.array_id == array_id)
+            seconds += connection.scalars(statement.limit(MEASURED_ATTEMPTS - len(seconds)))
+            if len(seconds) == MEASURED_ATTEMPTS:
+                break
+        if seconds:
+            found.append(TemplateRuntime(version_id, len(seconds), fmean(seconds)))
     return found

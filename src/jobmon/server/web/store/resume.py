@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, exists, func, insert, literal, select, update
+from sqlalchemy import Connection, case, exists, func, insert, literal, select, update
 from sqlalchemy.orm import aliased
 
 from jobmon.core.exceptions import WorkflowRunStateError
@@ -45,6 +45,7 @@ from jobmon.server.web.store.runs import (
     run_state,
     run_workflow_id,
     workflow_lock,
+    workflow_status,
 )
 
 
@@ -62,7 +63,7 @@ def workflow_order_resume(
 
     A cold order also ends what goes on, on batch clusters, after its run.
     """
-    workflow_lock(connection, workflow_id)
+    workflow_lock(connection, workflow_id, with_attempts=True)
     order = WorkflowRunEvent.COLD_RESUME if cold else WorkflowRunEvent.HOT_RESUME
     rows = connection.execute(
         select(WorkflowRun.id, WorkflowRun.status, WorkflowRun.heartbeat_date, WorkflowRun.controller).where(
@@ -116,7 +117,7 @@ def workflow_resumable(
         now: time of the database.
         cold: whether every live attempt stands in the way, or only those ordered to end.
     """
-    status = workflow_lock(connection, workflow_id)
+    status = workflow_status(connection, workflow_id)
     alive = connection.execute(
         select(
             WorkflowRun.id,
@@ -202,11 +203,10 @@ def tasks_reset_if_undone(
     connection: Connection, workflow_id: int, *, now: datetime, actor: str
 ) -> ResetTasksResponse:
     """Make every task that is not done, and has no live attempt, ready for its first attempt."""
-    workflow_lock(connection, workflow_id)
-    live = (
-        select(TaskInstance.task_id)
-        .join(Task, Task.id == TaskInstance.task_id)
-        .where(Task.workflow_id == workflow_id, TaskInstance.status.in_(TASK_INSTANCE_LIVE))
+    workflow_lock(connection, workflow_id, with_attempts=True)
+    runs = connection.scalars(select(WorkflowRun.id).where(WorkflowRun.workflow_id == workflow_id)).all()
+    live = select(TaskInstance.task_id).where(
+        TaskInstance.workflow_run_id.in_(runs), TaskInstance.status.in_(TASK_INSTANCE_LIVE)
     )
     undone: Any = (Task.workflow_id == workflow_id) & Task.status.in_(_RESETTABLE) & Task.id.not_in(live)
     _history_from_tasks(connection, undone, TaskEvent.RELEASE, TaskStatus.REGISTERED, now, actor)
@@ -225,12 +225,10 @@ def tasks_reset_if_undone(
         )
         .values(num_attempts=0, num_infrastructure_losses=0)
     )
-    num_done = connection.scalar(
-        select(func.count())
-        .select_from(Task)
-        .where(Task.workflow_id == workflow_id, Task.status == TaskStatus.DONE.value)
-    )
-    return ResetTasksResponse(reset.rowcount, num_done or 0)
+    # Not by a condition: MariaDB would read the index of all tasks that are done.
+    is_done = case((Task.status == TaskStatus.DONE.value, 1), else_=0)
+    num_done = connection.scalar(select(func.sum(is_done)).where(Task.workflow_id == workflow_id))
+    return ResetTasksResponse(reset.rowcount, int(num_done or 0))
 
 
 def _history_from_tasks(
@@ -315,7 +313,7 @@ def run_take_tasks(
         WorkflowRunStateError: the run is over: another one may have taken the tasks since.
     """
     workflow_id = run_workflow_id(connection, workflow_run_id)
-    workflow_lock(connection, workflow_id)
+    workflow_lock(connection, workflow_id, with_attempts=True)
     status = WorkflowRunStatus(run_state(connection, workflow_run_id).status)
     if status in WORKFLOW_RUN_TERMINAL:
         raise WorkflowRunStateError(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import msgspec
-from sqlalchemy import Connection, exists, func, insert, select, update
+from sqlalchemy import Connection, bindparam, exists, func, insert, select, update
 
 from jobmon.core import __version__
 from jobmon.core.exceptions import (
@@ -39,6 +39,7 @@ from jobmon.server.web import dialect
 from jobmon.server.web.fsm import workflow_run as fsm
 from jobmon.server.web.models import Array, Task, TaskInstance, Workflow, WorkflowHistory, WorkflowRun
 from jobmon.server.web.store.attempts import attempts_apply_events, runs_advance_cursor
+from jobmon.server.web.store.ownership import workflow_own_if_nobodys
 from jobmon.server.web.store.remote import attempts_live
 
 _WAITING = frozenset({WorkflowRunStatus.LINKING, WorkflowRunStatus.BOUND})
@@ -46,10 +47,39 @@ DRAIN_EVENT = "drain"
 """Name of the order to start nothing more in the history; it changes no state."""
 
 
-def workflow_lock(connection: Connection, workflow_id: int) -> WorkflowStatus:
-    """Lock a workflow's row; its status."""
-    statement = select(Workflow.status).where(Workflow.id == workflow_id)
-    status = connection.scalar(dialect.lock_rows(connection, statement))
+_STATUS = select(Workflow.status).where(Workflow.id == bindparam("of_workflow"))
+_RUNS = (
+    select(WorkflowRun.id).where(WorkflowRun.workflow_id == bindparam("of_workflow")).order_by(WorkflowRun.id)
+)
+
+
+def workflow_lock(
+    connection: Connection, workflow_id: int, *, with_attempts: bool = False
+) -> WorkflowStatus:
+    """Lock a workflow's row; its status.
+
+    Args:
+        connection: a write transaction.
+        workflow_id: the workflow.
+        with_attempts: also keep its tasks and attempts as they are, for who looks at them before changing them. Events of
+            attempts wait for the lock of the run these are of; all runs are locked, for attempts may outlive theirs.
+
+    Raises:
+        NotFoundError: there is no such workflow.
+    """
+    key = {"of_workflow": workflow_id}
+    status = _found(workflow_id, connection.scalar(dialect.lock_rows(connection, _STATUS), key))
+    if with_attempts:
+        connection.execute(dialect.lock_rows(connection, _RUNS), key).all()
+    return status
+
+
+def workflow_status(connection: Connection, workflow_id: int) -> WorkflowStatus:
+    """The status of a workflow."""
+    return _found(workflow_id, connection.scalar(_STATUS, {"of_workflow": workflow_id}))
+
+
+def _found(workflow_id: int, status: str | None) -> WorkflowStatus:
     if status is None:
         raise NotFoundError(f"There is no workflow {workflow_id}.")
     return WorkflowStatus(status)
@@ -83,6 +113,7 @@ def run_create_if_none_alive(
             raise WorkflowAlreadyComplete(f"Every task of workflow {workflow_id} is done already.")
         _require_none_alive(connection, workflow_id)
         _require_bound(connection, workflow_id)
+        workflow_own_if_nobodys(connection, workflow_id, message.user)
         run_id = _run_insert(connection, workflow_id, message, now)
         run_apply_event(connection, run_id, WorkflowRunEvent.LINK, now=now, actor=f"user:{message.user}")
         found = connection.execute(
@@ -95,11 +126,17 @@ def run_create_if_none_alive(
 
 
 def _next_batch_num(connection: Connection, workflow_id: int) -> int:
-    last_batch = connection.scalar(
-        select(func.max(TaskInstance.array_batch_num))
-        .join(Array, Array.id == TaskInstance.array_id)
-        .where(Array.workflow_id == workflow_id)
+    last_of_array = (
+        select(TaskInstance.array_batch_num)
+        .where(TaskInstance.array_id == Array.id)
+        .order_by(
+            TaskInstance.array_batch_num.desc()
+        )  # the last entry of the index, which not every max() takes
+        .limit(1)
+        .correlate(Array)
+        .scalar_subquery()
     )
+    last_batch = connection.scalar(select(func.max(last_of_array)).where(Array.workflow_id == workflow_id))
     return (last_batch or 0) + 1
 
 

@@ -62,7 +62,9 @@ def _columns(is_detailed: bool) -> tuple[Any, ...]:
 def _conditions(
     connection: Connection, workflow_id: int, message: SelectRequest
 ) -> list[ColumnElement[bool]]:
-    conditions = [Task.workflow_id == workflow_id, Task.id > message.after_task_id]
+    conditions = [Task.workflow_id == workflow_id]
+    if message.after_task_id:  # the first page would begin at the first task of the database
+        conditions.append(Task.id > message.after_task_id)
     arrays = None
     if message.templates or message.node_args:
         arrays = _arrays(connection, workflow_id, message.templates)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from sqlalchemy import Connection, bindparam, select
@@ -15,12 +15,10 @@ from jobmon.server.web.models import WorkflowRun
 from jobmon.server.web.store.attempts import Applied, attempts_apply_events, runs_advance_cursor
 from jobmon.server.web.store.bad_nodes import bad_nodes_note
 from jobmon.server.web.store.batches import batch_queue_if_ready
-from jobmon.server.web.store.ownership import require_same_user
 from jobmon.server.web.store.remote import conditions_store, queue_reasons_store
 
 _RUN = select(
     WorkflowRun.workflow_id,
-    WorkflowRun.user,
     WorkflowRun.status,
     WorkflowRun.last_cursor,
     WorkflowRun.is_draining,
@@ -33,24 +31,22 @@ def run_sync(
     workflow_run_id: int,
     message: SyncRequest,
     *,
-    user: str,
     now: datetime,
     actor: str,
     max_infrastructure_losses: int,
     bad_node_seconds: float = 0,
+    note: Callable[[Applied], object] = lambda _: None,
 ) -> SyncResponse:
     """Apply events, note what is the matter with clusters and create batches; a run that may not go on queues nothing.
 
-    ``bad_node_seconds`` is how long a node that events blame is remembered; 0: not at all.
+    ``bad_node_seconds`` is how long a node that events blame is remembered; 0: not at all. ``note`` is told what events did.
 
     Raises:
         NotFoundError: there is no such run.
-        NotAllowedError: it is of another user.
     """
     run = connection.execute(dialect.lock_rows(connection, _RUN), {"run_id": workflow_run_id}).first()
     if run is None:
         raise NotFoundError(f"There is no workflow run {workflow_run_id}.")
-    require_same_user(run.user, user, run.workflow_id)
     applied = Applied()
     if message.events:
         applied = attempts_apply_events(
@@ -62,6 +58,7 @@ def run_sync(
             locked={workflow_run_id: run.last_cursor},
         )
         bad_nodes_note(connection, applied.blaming, now=now, seconds=bad_node_seconds)
+        note(applied)
     queue_reasons_store(connection, workflow_run_id, message.queue_reasons)
     if message.conditions is not None:
         conditions_store(connection, workflow_run_id, message.conditions)
