@@ -54,6 +54,10 @@ def parameters(backends: Sequence[Backend] = tuple(Backend)) -> list[Any]:
     return [pytest.param(each, marks=marks.get(each, []), id=each.value) for each in backends]
 
 
+ON_EVERY_DATABASE = pytest.mark.parametrize("backend", parameters())
+"""Marks a test whose fixtures follow ``backend``, where that is not so for its whole folder."""
+
+
 # ------------------------------------------------------------------ is it there?
 @lru_cache
 def why_not_here(backend: Backend) -> str:

@@ -238,6 +238,10 @@ class Place:
     def uri(self) -> str:
         return f"sqlite:///{self.files.database}"
 
+    def has_database(self) -> bool:
+        """Whether there is one yet."""
+        return self.files.database.exists()
+
     def server(self) -> local_server.ServerRecord:
         """The record of the server that runs."""
         record = local_server.running_server(self.files)
@@ -293,9 +297,7 @@ class Place:
 
     def wait_run(self, letter: str) -> None:
         """Wait until the latest run has this status."""
-        wait_until(
-            lambda: self.files.database.exists() and self.runs().endswith(letter), f"a run that is {letter}"
-        )
+        wait_until(lambda: self.has_database() and self.runs().endswith(letter), f"a run that is {letter}")
 
     def wait_task(self, name: str, letter: str) -> None:
         """Wait until a task has this status."""
@@ -304,7 +306,7 @@ class Place:
     # -- what is left ---------------------------------------------------------------------------------
     def marked(self) -> list[int]:
         """Processes that bear the mark of an attempt of this place."""
-        if not self.files.database.exists():
+        if not self.has_database():
             return []
         try:
             rows = self.sql(
@@ -348,7 +350,7 @@ class Place:
     def check(self) -> None:
         """What must be true after every test: the history is legal, and no process of an attempt is left."""
         self.assert_no_task_runs()
-        if self.files.database.exists():
+        if self.has_database():
             assert_history(self.uri)
 
 

@@ -24,6 +24,8 @@ from server_place import Servers, servers_in
 HERE = Path(__file__).resolve().parent
 AWAY_SECONDS = (0.0, 2.0)
 BIND_SECONDS = 60.0
+RUN_SECONDS = 200.0
+"""For a run that is left alone after the last stop."""
 
 
 @dataclass(frozen=True)
@@ -34,13 +36,13 @@ class Stops:
         tasks: how many.
         every_seconds: between two stops, drawn evenly.
         command: what each task does.
-        least: stops there must be.
+        most: stops there may be.
     """
 
     tasks: int
     every_seconds: tuple[float, float]
     command: str = "true"
-    least: int = 1
+    most: int = 10**9
 
 
 @dataclass
@@ -85,7 +87,7 @@ def stop_round(
         script = _start_tasks(servers, server.address, directory, plan)
         script.wait_for("BOUND", BIND_SECONDS)
         began = time.monotonic()
-        while script.process.poll() is None:
+        while script.process.poll() is None and found.stops < plan.most:
             if _ended_within(script, dice.uniform(*plan.every_seconds)):
                 break
             away = dice.uniform(*AWAY_SECONDS)
@@ -96,8 +98,8 @@ def stop_round(
             found.stops += 1
             found.away_seconds += away
             tell(f"stop {found.stops}, {'by SIGKILL' if is_killed else 'in good order'}, for {away:.1f} s")
+        result = script.result(RUN_SECONDS)
         found.seconds = time.monotonic() - began
-        result = script.result()
         if (result["status"], result["done"]) != ("D", plan.tasks):
             found.problems.append(f"the workflow ended with {result['status']}, {result['done']} tasks done")
         _compare(uri, directory, found)

@@ -69,7 +69,7 @@ def test_the_page_of_the_command_line_depends_on_nothing(monkeypatch: pytest.Mon
 
 def test_every_table_has_its_place_in_a_page() -> None:
     """A table that nobody sees is none; and a page asks for no other."""
-    from slurm_tables import TABLES
+    from generate import TABLES
 
     pages = "".join(page.read_text(encoding="utf-8") for page in DOCS.rglob("*.md"))
     assert set(re.findall(r"^<!-- table: ([\w-]+)", pages, re.MULTILINE)) == set(TABLES)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from databases import ON_EVERY_DATABASE
 from processes import Place
 
 pytestmark = pytest.mark.e2e
@@ -19,6 +20,7 @@ def test_the_limit_of_a_template_is_raised_from_another_terminal(place: Place) -
     assert script.result()["status"] == "D"
 
 
+@ON_EVERY_DATABASE
 def test_tasks_are_chosen_and_run_again(place: Place) -> None:
     """Only those of one template; what waits for them comes along, the others stay."""
     tasks = [

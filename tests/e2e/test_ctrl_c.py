@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from databases import ON_EVERY_DATABASE
 from processes import FLOW, Place, Script, wait_until
 
 pytestmark = pytest.mark.e2e
@@ -19,6 +20,7 @@ pytestmark = pytest.mark.e2e
 IGNORES_TERM = "trap 'touch asked' TERM; until [ -e gate.never ]; do sleep 0.01; done"
 
 
+@ON_EVERY_DATABASE
 def test_one_stops_the_run(place: Place) -> None:
     script = place.start_flow([place.task("a", gate="never"), place.task("b", upstream=["a"])])
     place.wait_started("a")

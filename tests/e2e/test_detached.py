@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from databases import ON_EVERY_DATABASE
 from processes import FLOW, Place, Script, is_gone, wait_until
 
 pytestmark = pytest.mark.e2e
@@ -31,6 +32,7 @@ def start_detached(place: Place, tasks: list[dict[str, Any]], **run: Any) -> Scr
     return script
 
 
+@ON_EVERY_DATABASE
 def test_it_outlives_the_script_and_its_terminal(place: Place) -> None:
     """The script runs in a terminal that closes; what was said is how to go on."""
     place.configure(progress__enabled="true", task__log_directory=place.root / "logs")
@@ -103,6 +105,7 @@ def test_functions_of_the_script_cannot_go_along(place: Place) -> None:
     assert place.runs() == ""
 
 
+@ON_EVERY_DATABASE
 def test_drain_lets_running_tasks_finish_and_starts_none(place: Place) -> None:
     """Also of a run in a script; drained twice is the same; what is left can be resumed."""
     tasks = [place.task("a", gate="go"), place.task("b", upstream=["a"])]
@@ -158,6 +161,7 @@ def test_attach_shows_it_and_ctrl_c_leaves_it_alone(place: Place) -> None:
     assert "DONE, 1 of 1" in attached.text
 
 
+@ON_EVERY_DATABASE
 def test_the_server_dies_and_the_run_rides_through(place: Place) -> None:
     """Kill -9 of the server: the controller starts another one."""
     start_detached(place, [place.task("a", gate="go"), place.task("b", upstream=["a"])])

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from databases import ON_EVERY_DATABASE
 from processes import Place
 
 pytestmark = pytest.mark.e2e
@@ -87,6 +88,7 @@ def test_scripts_that_cannot_be_planned(place: Place) -> None:
     assert Path(place.work).is_dir()
 
 
+@ON_EVERY_DATABASE
 def test_a_plan_then_the_run_then_a_plan(place: Place) -> None:
     """The plan says what the run then does."""
     script = SCRIPT.replace("BEFORE", "pass").replace("SECOND", "pass")

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from databases import ON_EVERY_DATABASE
 from processes import Place
 
 pytestmark = pytest.mark.e2e
@@ -80,6 +81,7 @@ def requests(place: Place, name: str) -> list[tuple[str, str, dict[str, Any]]]:
     return [(status, kind, json.loads(text)) for status, kind, text in rows]
 
 
+@ON_EVERY_DATABASE
 def test_what_lacked_memory_or_time_succeeds_with_more(place: Place) -> None:
     """300 MB with 200 MB asked, two seconds with one asked; the request is shared with tasks that need less."""
     text = run_script(
@@ -198,6 +200,7 @@ run()
     ] == ["small.q", "large.q"]
 
 
+@ON_EVERY_DATABASE
 def test_a_resume_by_id_asks_for_more(place: Place) -> None:
     """Unless it is told to keep what was asked for; values go on where they were."""
     run_script(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from databases import ON_EVERY_DATABASE
 from processes import Place
 
 pytestmark = pytest.mark.e2e
@@ -26,6 +27,7 @@ def test_without_resume_it_is_refused(place: Place) -> None:
     assert place.num_starts("first", "bad", "last") == [1, 1, 0]
 
 
+@ON_EVERY_DATABASE
 @pytest.mark.parametrize("cold", [True, False])
 def test_by_the_script(place: Place, cold: bool) -> None:
     assert place.run_flow(broken_pipeline(place))["status"] == "E"
@@ -36,6 +38,7 @@ def test_by_the_script(place: Place, cold: bool) -> None:
     assert place.runs() == "ED"
 
 
+@ON_EVERY_DATABASE
 @pytest.mark.parametrize("options", [[], ["--reset-running"]])
 def test_by_id(place: Place, options: list[str]) -> None:
     assert place.run_flow(broken_pipeline(place))["status"] == "E"
@@ -62,6 +65,7 @@ def test_by_id_of_a_complete_workflow(place: Place) -> None:
     assert "Traceback" not in script.text
 
 
+@ON_EVERY_DATABASE
 def test_op_args_attempts_and_resources_of_the_new_script_take_effect(place: Place) -> None:
     before = place.task("a", then="false", max_attempts=1, compute_resources={"cores": 1})
     assert place.run_flow([before])["status"] == "E"

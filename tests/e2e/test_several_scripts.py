@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from databases import ON_EVERY_DATABASE
 from processes import Place, wait_until
 
 pytestmark = pytest.mark.e2e
@@ -11,6 +12,7 @@ pytestmark = pytest.mark.e2e
 REFUSALS = {"WorkflowNotResumable", "WorkflowAlreadyExists", "WorkflowAlreadyComplete"}
 
 
+@ON_EVERY_DATABASE
 def test_the_same_new_workflow_twice(place: Place) -> None:
     tasks = [place.task("a", gate="go"), place.task("b", upstream=["a"])]
     pause = str(place.work / "gate.start")
@@ -41,6 +43,7 @@ def test_ten_at_once_with_no_server(bare_place: Place) -> None:
     assert bare_place.num_starts(*(f"s{i}" for i in range(10))) == [1] * 10
 
 
+@ON_EVERY_DATABASE
 @pytest.mark.parametrize("cold", [True, False])
 def test_taking_over_a_run_that_is_alive(place: Place, cold: bool) -> None:
     """What runs inside a controller ends with it, in both kinds; it is never run twice at once."""
@@ -75,6 +78,7 @@ def test_taking_over_by_id(place: Place) -> None:
     assert place.num_starts("a", "b") == [1, 2]
 
 
+@ON_EVERY_DATABASE
 def test_a_second_script_without_resume_is_refused_while_one_runs(place: Place) -> None:
     script = place.start_flow([place.task("a", gate="go")])
     place.wait_started("a")

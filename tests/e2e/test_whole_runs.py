@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from databases import ON_EVERY_DATABASE
 from processes import Place
 
 pytestmark = pytest.mark.e2e
@@ -44,6 +45,7 @@ def test_the_typical_script(bare_place: Place) -> None:
     assert script.said("ID") == 1
 
 
+@ON_EVERY_DATABASE
 def test_the_same_script_again_says_that_the_workflow_is_complete(place: Place) -> None:
     assert place.run_flow([place.task("a")])["status"] == "D"
     error = place.start_flow([place.task("a")]).error()
@@ -52,6 +54,7 @@ def test_the_same_script_again_says_that_the_workflow_is_complete(place: Place) 
     assert place.num_starts("a") == [1]
 
 
+@ON_EVERY_DATABASE
 def test_diamond_runs_in_order(place: Place) -> None:
     tasks = [
         place.task("top"),
@@ -73,6 +76,7 @@ def test_chain_of_50(place: Place) -> None:
     assert ends == sorted(ends)
 
 
+@ON_EVERY_DATABASE
 @pytest.mark.timeout(180)
 def test_all_to_all_on_dummy(place: Place) -> None:
     first = [{"name": f"a{i}", "command": "", "template": "first"} for i in range(100)]
@@ -102,6 +106,7 @@ def test_retries_until_it_succeeds(place: Place) -> None:
     assert place.attempts("a") == "EED"
 
 
+@ON_EVERY_DATABASE
 def test_max_attempts_and_the_rest_goes_on(place: Place) -> None:
     tasks = [
         place.task("bad", then="(echo it broke >&2; exit 7)", max_attempts=2),
@@ -117,6 +122,7 @@ def test_max_attempts_and_the_rest_goes_on(place: Place) -> None:
     assert place.runs() == "E"
 
 
+@ON_EVERY_DATABASE
 def test_fail_fast_ends_the_run_and_what_runs(place: Place) -> None:
     tasks = [
         place.task("long", gate="never"),
@@ -128,6 +134,7 @@ def test_fail_fast_ends_the_run_and_what_runs(place: Place) -> None:
     assert place.task_status("long") == "G"
 
 
+@ON_EVERY_DATABASE
 def test_timeout_says_what_was_running_and_ends_it(place: Place) -> None:
     error = place.start_flow([place.task("long", gate="never")], run={"seconds_until_timeout": 1}).error()
     assert error["type"] == "WorkflowTimeoutError"
@@ -167,6 +174,7 @@ def test_limit_of_a_template(place: Place) -> None:
     assert most_at_once(place) == 1
 
 
+@ON_EVERY_DATABASE
 def test_limit_0_pauses_until_it_is_raised(place: Place) -> None:
     script = place.start_flow([place.task("a"), place.task("b")], workflow={"max_concurrently_running": 0})
     workflow_id = script.wait_for("BOUND")
@@ -261,6 +269,7 @@ print("STATUS", json.dumps(workflow.run()))
 """
 
 
+@ON_EVERY_DATABASE
 def test_quoted_values_arrive_as_they_are(place: Place) -> None:
     values = [
         "",
@@ -299,6 +308,7 @@ def test_unquoted_values_are_words_of_the_shell(place: Place) -> None:
     assert json.loads((place.work / "shown.0").read_text()) == ["a", "b"]
 
 
+@ON_EVERY_DATABASE
 def test_logs_and_resources_of_an_attempt_are_recorded(place: Place) -> None:
     burn = f"{sys.executable} -c 'sum(range(2000000)); b = bytearray(50_000_000); print(len(b))'"
     place.run_flow([place.task("a", then=f"{burn} && echo trouble >&2")])

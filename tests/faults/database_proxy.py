@@ -18,12 +18,15 @@ class DatabaseProxy:
 
     Args:
         target: where the database listens.
-        cut: part of the commits whose answer is swallowed, together with the connection.
         seed: of the dice.
+
+    Attributes:
+        cut: part of the commits whose answer is swallowed, together with the connection; none at first.
+        num_cut: how many were.
     """
 
-    def __init__(self, target: tuple[str, int], cut: float, seed: int = 1) -> None:
-        self._target, self._cut = target, cut
+    def __init__(self, target: tuple[str, int], seed: int = 1) -> None:
+        self._target, self.cut = target, 0.0
         self._dice, self._lock = random.Random(seed), threading.Lock()
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=100)
         self.port = int(self._listener.getsockname()[1])
@@ -50,7 +53,7 @@ class DatabaseProxy:
     def is_to_cut(self) -> bool:
         """Whether the answer to this commit is to be swallowed."""
         with self._lock:
-            is_cut = self._dice.random() < self._cut
+            is_cut = self._dice.random() < self.cut
             self.num_cut += is_cut
             return is_cut
 
@@ -102,10 +105,10 @@ def _shut(each: socket.socket) -> None:
 
 
 @contextmanager
-def proxy_to_database(uri: str, cut: float) -> Iterator[tuple[DatabaseProxy, str]]:
+def proxy_to_database(uri: str) -> Iterator[tuple[DatabaseProxy, str]]:
     """A proxy for the time of a ``with`` block, and the URI of the database behind it."""
     url = make_url(uri)
-    proxy = DatabaseProxy((url.host or "127.0.0.1", url.port or 0), cut)
+    proxy = DatabaseProxy((url.host or "127.0.0.1", url.port or 0))
     thread = threading.Thread(target=proxy.serve, daemon=True)
     thread.start()
     try:

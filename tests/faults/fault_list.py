@@ -105,8 +105,8 @@ FAULTS = (
     ),
     _fault(
         "commits unanswered",
-        "every fifth commit is carried out, and the connection cut before the database's answer comes through",
-        "nothing: the server does it again, which changes nothing",
+        "every twentieth commit is carried out, and the connection cut before the database's answer comes through",
+        "nothing: the server does it again, which changes nothing; 503 for what only reads",
         {503},
         SERVERS,
         "commits_unanswered",

@@ -59,6 +59,14 @@ def mount_memory(path: Path, size_bytes: int) -> str:
     return done.stderr.strip() if done.returncode else ""
 
 
+def unmount(path: Path) -> None:
+    """Unmount a file system, once those who used it are gone: what was killed takes a moment."""
+    wait_until(
+        lambda: subprocess.run(["umount", path], capture_output=True, check=False).returncode == 0,
+        f"the end of all use of {path}",
+    )
+
+
 @contextmanager
 def filled(directory: Path) -> Iterator[None]:
     """Leave no room in the file system of a directory for the time of a ``with`` block."""
@@ -122,11 +130,8 @@ class OwnEngine:
         """Stop it and remove all it had."""
         self.stop()
         if not self.why_not_small:
-            wait_until(self._unmount, "the end of all processes of a database server")
+            unmount(self.data)
         shutil.rmtree(self._lab)
-
-    def _unmount(self) -> bool:
-        return subprocess.run(["umount", self.data], capture_output=True, check=False).returncode == 0
 
     def _script(self, *words: str) -> None:
         variable = "MARIADB" if self.backend is Backend.MARIADB else "POSTGRES"

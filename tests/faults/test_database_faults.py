@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +11,7 @@ import strains
 from bench.load import Shape
 from database_proxy import proxy_to_database
 from fault_marks import Fault, under
-from own_engines import OwnEngine, OwnEngines, filled, mount_memory
+from own_engines import OwnEngine, OwnEngines, filled, mount_memory, unmount
 from under_load import scene
 
 from databases import Backend
@@ -25,7 +24,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(240)]
 FAULT_SECONDS = 2.0
 """How long a fault lasts: longer than the server has patience for."""
 IMPATIENT = {"db__reconnect_seconds": 1}
-LONG = Shape(workflows=2, lanes=15, links=15, seconds=0.4)
+LONG = Shape(workflows=2, lanes=15, links=12, seconds=0.4)
 NUM_DEADLOCKS = 3
 SQLITE_BYTES = 32 * 2**20
 
@@ -47,7 +46,7 @@ def small_disk(tmp_path: Path, backend: Backend) -> Iterator[Path | None]:
     if why := mount_memory(path, SQLITE_BYTES):
         pytest.skip(f"a small file system cannot be mounted here: {why}")
     yield path
-    subprocess.run(["umount", path], check=True)
+    unmount(path)
 
 
 @pytest.fixture
@@ -143,9 +142,7 @@ def test_database_slow(fault: Fault, engine: OwnEngine | None, uri: str, servers
 
 @under("commits unanswered")
 def test_commits_unanswered(fault: Fault, uri: str, servers: Servers) -> None:
-    with (
-        proxy_to_database(uri, cut=0.2) as (proxy, through),
-        scene(servers, uri, server_uri=through) as at_work,
-    ):
+    with proxy_to_database(uri) as (proxy, through), scene(servers, uri, server_uri=through) as at_work:
+        proxy.cut = 0.05
         at_work.check(fault.statuses)
         assert proxy.num_cut > 5

@@ -7,6 +7,7 @@ import signal
 
 import pytest
 
+from databases import ON_EVERY_DATABASE
 from processes import Place, is_gone, wait_until
 
 pytestmark = pytest.mark.e2e
@@ -39,6 +40,7 @@ def test_before_the_run(place: Place) -> None:
     assert place.num_starts("a", "b") == [1, 1]
 
 
+@ON_EVERY_DATABASE
 @pytest.mark.parametrize("kind", RESUMES)
 def test_while_a_task_runs(place: Place, kind: str) -> None:
     tasks = [
@@ -130,6 +132,7 @@ def test_a_run_without_resume_afterwards_says_what_to_do(place: Place) -> None:
     assert "resume=True" in error["message"]
 
 
+@ON_EVERY_DATABASE
 def test_while_it_registers_tasks(place: Place) -> None:
     """A bind that was cut off is completed by the next one, and until then the workflow cannot be run."""
     num_tasks = 30_000

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from databases import ON_EVERY_DATABASE
 from processes import Place, wait_until
 
 pytestmark = pytest.mark.e2e
@@ -20,6 +21,7 @@ def test_while_a_task_runs(place: Place) -> None:
     assert place.runs() == "D"
 
 
+@ON_EVERY_DATABASE
 def test_again_and_again_with_20_short_tasks_in_flight(place: Place) -> None:
     place.configure(multiprocess__parallelism=20)
     names = [f"t{i}" for i in range(120)]
@@ -36,6 +38,7 @@ def test_again_and_again_with_20_short_tasks_in_flight(place: Place) -> None:
     assert place.scalar("SELECT count(*) FROM task_instance") == 120
 
 
+@ON_EVERY_DATABASE
 def test_while_a_script_registers_tasks(place: Place) -> None:
     place.start_server()
     tasks = [{"name": f"t{i}", "command": "true"} for i in range(20_000)]

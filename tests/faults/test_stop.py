@@ -9,6 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from databases import ON_EVERY_DATABASE
 from processes import Place, is_gone, wait_until
 
 pytestmark = pytest.mark.e2e
@@ -32,6 +33,7 @@ def family(place: Place) -> list[int]:
     ]
 
 
+@ON_EVERY_DATABASE
 def test_it_ends_the_run_and_all_descendants(place: Place) -> None:
     script = place.start_flow([place.task("a", then=f"({FAMILY})"), place.task("b", upstream=["a"])])
     pids = family(place)
@@ -45,6 +47,7 @@ def test_it_ends_the_run_and_all_descendants(place: Place) -> None:
     assert place.task_status("a") == "G"
 
 
+@ON_EVERY_DATABASE
 def test_it_can_be_resumed(place: Place) -> None:
     tasks = [place.task("a"), place.task("b", gate="go", upstream=["a"])]
     script = place.start_flow(tasks)
