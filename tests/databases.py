@@ -145,15 +145,13 @@ def backend_of(uri: URL | str) -> Backend:
 _WORDS_OF_SQL = re.compile(r"""('(?:[^']|'')*'|"[^"]*")|(?<![\w.:])(array|cursor|user)(?![\w"(])""")
 
 
-def portable(connection: Connection, statement: str) -> str:
-    """SQL of a test for this kind of database: columns and tables whose names are words of its language are quoted."""
-    quote = connection.dialect.identifier_preparer.quote_identifier
-    return _WORDS_OF_SQL.sub(lambda found: found[1] or quote(found[2]), statement)
-
-
 def sql(connection: Connection, statement: str, **values: Any) -> Any:
-    """Execute SQL of a test, see ``portable``; its result."""
-    return connection.execute(text(portable(connection, statement)), values)
+    """Execute SQL of a test; its result. Columns and tables whose names are words of the language are quoted."""
+    quote = connection.dialect.identifier_preparer.quote_identifier
+    quoted = _WORDS_OF_SQL.sub(
+        lambda found: found[1].replace(":", r"\:") if found[1] else quote(found[2]), statement
+    )
+    return connection.execute(text(quoted), values)
 
 
 def ignore_foreign_keys(connection: Connection) -> None:

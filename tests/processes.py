@@ -242,6 +242,10 @@ class Place:
         """Whether there is one yet."""
         return self.files.database.exists()
 
+    def has_server(self) -> bool:
+        """Whether one has said where it listens."""
+        return self.files.record.exists()
+
     def server(self) -> local_server.ServerRecord:
         """The record of the server that runs."""
         record = local_server.running_server(self.files)

@@ -42,6 +42,9 @@ class ServedPlace(Place):
     def has_database(self) -> bool:
         return True
 
+    def has_server(self) -> bool:
+        return True
+
     def server(self) -> ServerRecord:
         """Where it listens, and its one worker."""
         (pid,) = self._server.workers()

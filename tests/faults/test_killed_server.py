@@ -30,7 +30,7 @@ def test_again_and_again_with_20_short_tasks_in_flight(place: Place) -> None:
         wait_until(
             lambda enough=enough: sum(map(bool, map(place.starts, names))) >= enough, f"{enough} starts"
         )
-        wait_until(place.files.record.exists, "a server")
+        wait_until(place.has_server, "a server")
         place.kill_server()
     result = script.result()
     assert (result["status"], result["done"]) == ("D", 120)

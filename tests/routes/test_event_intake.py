@@ -210,3 +210,16 @@ def test_a_submission_that_arrived_twice_runs_once(client: TestClient, attempt: 
         return client.post(path, content=msgspec.json.encode(event)).status_code
 
     assert [start("7_1"), start("9_1"), start("7_1")] == [200, 409, 200]
+
+
+def test_what_a_command_printed_is_kept_but_for_what_no_database_can(
+    client: TestClient, app: FastAPI, attempt: int
+) -> None:
+    """A NUL becomes U+FFFD; a text that only looks like one, written as an escape, stays as it is."""
+    post(client, attempt, InstanceEvent(attempt, TaskInstanceEvent.START))
+    printed = "a\0b \\u0000 \\\0 😀\0"
+    answer = post(client, attempt, InstanceEvent(attempt, TaskInstanceEvent.FINISH, stderr_log=printed))
+    assert answer.status_code == 200
+    with app.state.jobmon.database.read() as connection:
+        kept = connection.scalar(select(TaskInstance.stderr_log).where(TaskInstance.id == attempt))
+    assert kept == printed.replace("\0", "\ufffd")

@@ -17,7 +17,7 @@ from jobmon.server.web import errors
 from jobmon.server.web.identity import Access
 from jobmon.server.web.request_watch import ROUTE
 from jobmon.server.web.routes import worker
-from jobmon.server.web.wire import RequestContext, identity_of, require_access
+from jobmon.server.web.wire import RequestContext, identity_of, require_access, storable
 
 if TYPE_CHECKING:
     from jobmon.server.web.state import ServerState
@@ -58,7 +58,7 @@ class EventIntake:
                 return  # nobody waits for an answer
             context = RequestContext(self.state, identity_of(scope), request_id)
             require_access(context.identity, Access.WORKER)
-            message = self._decoder.decode(body)
+            message = self._decoder.decode(storable(body))
             answer = await worker.task_instance_event(context, task_instance_id, message)
         except Exception as error:  # noqa: BLE001 - every error is an answer, as it is on the long way
             await errors.response_to(error, request_id)(scope, receive, send)

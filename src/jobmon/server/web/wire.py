@@ -7,6 +7,7 @@ name; it returns a message. OpenAPI is made from the same message types.
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -134,6 +135,20 @@ class WireRouter:
             route.operation.update(_openapi(route))
 
 
+_ESCAPE = re.compile(rb"\\(?:u0000|.)", re.DOTALL)
+_NUL, _INSTEAD_OF_NUL = rb"\u0000", rb"\ufffd"
+
+
+def storable(body: bytes) -> bytes:
+    """A body (JSON) without NUL characters, which PostgreSQL cannot store: U+FFFD stands for each, on every database.
+
+    What commands print may hold any; that is no reason to refuse what is told of them.
+    """
+    if _NUL not in body:
+        return body
+    return _ESCAPE.sub(lambda found: _INSTEAD_OF_NUL if found[0] == _NUL else found[0], body)
+
+
 def _refusing(state: ServerState) -> Callable[[Request], Awaitable[Response]]:
     """Stands for a route that servers of another role have."""
     from jobmon.server.web.errors import error_response
@@ -189,7 +204,7 @@ def _endpoint(
         state.touch()
         if route.is_async:
             if decoder is not None:
-                arguments["message"] = decoder.decode(body)
+                arguments["message"] = decoder.decode(storable(body))
             result = await route.function(context, **arguments)
         else:
             answer = partial(_answer, route, context, arguments, decoder, body)
@@ -255,7 +270,7 @@ def _answer(
 ) -> bytes:
     """Decode, work, encode: all of it in the thread, for large messages take their time."""
     if decoder is not None:
-        arguments["message"] = decoder.decode(body)
+        arguments["message"] = decoder.decode(storable(body))
     if route.access in rules.OWNED:
         _require_owner(route, context, arguments)
     return msgspec.json.encode(route.function(context, **arguments))
