@@ -28,14 +28,6 @@ def test_start_status_stop(run: Run) -> None:
     assert "was stopped" in stopped
 
 
-def test_a_server_does_not_pretend_to_sign_users_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who asked for authentication is told that there is none."""
-    monkeypatch.setenv("JOBMON__AUTH__ENABLED", "true")
-    result = CliRunner().invoke(server_cli, ["start"])
-    assert result.exit_code == 1
-    assert "auth.enabled is true, but this version has no sign-in" in str(result.exception)
-
-
 def test_the_logging_of_a_server_is_configurable(monkeypatch: pytest.MonkeyPatch) -> None:
     """One by one, over what it does by itself; an option goes before the configuration."""
     monkeypatch.setenv("JOBMON__LOGGING__SERVER", '{"loggers": {"jobmon": {"level": "DEBUG"}}}')

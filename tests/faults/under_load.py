@@ -181,7 +181,9 @@ class Scene:
 def check_done(uri: str, load: Load, outcome: Outcome) -> None:
     """Every workflow of a database is done, its history is legal, and all of a load is there once."""
     assert outcome.finished == load.shape.workflows
-    assert outcome.ended <= load.shape.tasks  # a controller may hear of the last end before its wrapper is answered
+    assert (
+        outcome.ended <= load.shape.tasks
+    )  # a controller may hear of the last end before its wrapper is answered
     load.journal.assert_kept(uri)
     assert_history(uri)
     engine = create_engine(uri)

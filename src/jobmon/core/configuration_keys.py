@@ -59,7 +59,12 @@ KEYS: tuple[Key, ...] = (
         ("retries_timeout", 300, "Seconds after which a request is given up."),
         ("gui_url", "", "Address of the web GUI; empty: the server's own."),
         ("token_file", "", "File (mode 0600) with the bearer token sent to http.service_url."),
-        ("token", "", "The token itself, for the environment (JOBMON__HTTP__TOKEN); goes before the file.", "secret"),
+        (
+            "token",
+            "",
+            "The token itself, for the environment (JOBMON__HTTP__TOKEN); goes before the file.",
+            "secret",
+        ),
     ),
     *_keys(
         "embedded",
@@ -88,7 +93,11 @@ KEYS: tuple[Key, ...] = (
         ("host", "127.0.0.1", "Address it listens at."),
         ("port", 3000, "Port it listens at."),
         ("workers", 1, "Processes that share this address."),
-        ("reuse_port", False, "Whether another jobmon-server of the same user may listen at this address too."),
+        (
+            "reuse_port",
+            False,
+            "Whether another jobmon-server of the same user may listen at this address too.",
+        ),
         ("root_path", "", "Path below which a proxy shows the server, such as /jobmon."),
         (
             "trusted_proxies",
@@ -246,9 +255,17 @@ KEYS: tuple[Key, ...] = (
             False,
             "Of older configurations: true means auth.mode oidc where oidc.conf_url is set, otherwise token; false: none.",
         ),
-        ("allow_open", False, "Listen beyond this machine although auth.mode is none: who reaches it may change all."),
+        (
+            "allow_open",
+            False,
+            "Listen beyond this machine although auth.mode is none: who reaches it may change all.",
+        ),
         ("token_days", 365, "Days for which jobmon-server token create makes a token when it is not told."),
-        ("worker_token_days", 30, "Days for which the token is good that a controller gives its tasks on compute nodes."),
+        (
+            "worker_token_days",
+            30,
+            "Days for which the token is good that a controller gives its tasks on compute nodes.",
+        ),
     ),
     *_keys(
         "session",
@@ -264,10 +281,22 @@ KEYS: tuple[Key, ...] = (
         ("client_secret", "", "Client secret there, for the environment.", "secret"),
         ("client_secret_file", "", "File (mode 0600) with the client secret."),
         ("scope", "openid email profile", "Scopes asked for."),
-        ("redirect_uri", "", "Where the provider sends the browser back; empty: /api/auth/oidc/auth of this server."),
+        (
+            "redirect_uri",
+            "",
+            "Where the provider sends the browser back; empty: /api/auth/oidc/auth of this server.",
+        ),
         ("login_landing_page_uri", "", "Where a login and a logout end; empty: this server's first page."),
-        ("user_claim", "email", "The claim that is the user's name; of an e-mail address the part before the @."),
-        ("groups_claim", "groups", "The claim that lists the user's groups; those that begin with app- do not count."),
+        (
+            "user_claim",
+            "email",
+            "The claim that is the user's name; of an e-mail address the part before the @.",
+        ),
+        (
+            "groups_claim",
+            "groups",
+            "The claim that lists the user's groups; those that begin with app- do not count.",
+        ),
         ("admin_group", "", "Members may change every workflow; empty: nobody may."),
         ("observer_group", "", "Members may look at everything and change nothing; empty: there are none."),
     ),
@@ -288,7 +317,11 @@ KEYS: tuple[Key, ...] = (
     ),
     *_keys(
         "reaper",
-        ("enabled", True, "Whether a server runs the services itself; false: jobmon-server reaper start does."),
+        (
+            "enabled",
+            True,
+            "Whether a server runs the services itself; false: jobmon-server reaper start does.",
+        ),
         ("poll_interval_minutes", 5, "Minutes between two looks for lost runs."),
         ("grace_seconds", 60, "Seconds an overdue run is watched before it counts as lost."),
         ("orphan_seconds", 300, "Seconds an attempt has to end by itself when its run is over."),
@@ -322,7 +355,11 @@ KEYS: tuple[Key, ...] = (
             "How probable it may be that a look suspects any node of a cluster though none is worse than others.",
         ),
         ("exclude_nodes", False, "Whether jobs avoid a suspected node, for task.bad_node_seconds."),
-        ("silent_hours", 1, "Hours without a sign of life after which attempts that outlived their run are told of."),
+        (
+            "silent_hours",
+            1,
+            "Hours without a sign of life after which attempts that outlived their run are told of.",
+        ),
     ),
     *_keys(
         "notify",
@@ -338,7 +375,11 @@ KEYS: tuple[Key, ...] = (
         ("fold_minutes", 60, "Minutes within which the same alarm is counted and not told again."),
         ("timeout_seconds", 10, "Seconds one attempt to tell somebody may take."),
         ("max_tries", 8, "How often that is tried."),
-        ("webhook_hosts", "", "Hosts to which users' webhooks may go (host, host:port, *.domain); empty: to none."),
+        (
+            "webhook_hosts",
+            "",
+            "Hosts to which users' webhooks may go (host, host:port, *.domain); empty: to none.",
+        ),
         ("webhook_secret_file", "", "File (mode 0600) with the key by which webhooks are signed."),
         ("mail_host", "", "SMTP server; empty: no e-mail."),
         ("mail_port", 587, "Its port."),
@@ -347,11 +388,19 @@ KEYS: tuple[Key, ...] = (
         ("mail_user", "", "User at the SMTP server; empty: no login."),
         ("mail_password_file", "", "File (mode 0600) with that user's password."),
         ("mail_domains", "", "Domains to which users may have mail sent, with commas; empty: to all."),
-        ("on_end", "", "Whom workflow.run() has told of its end when it does not say itself (its argument notify)."),
+        (
+            "on_end",
+            "",
+            "Whom workflow.run() has told of its end when it does not say itself (its argument notify).",
+        ),
     ),
     *_keys(
         "slack",
-        ("token_file", "", "File (mode 0600) with the token of a Slack bot that may write messages (chat:write)."),
+        (
+            "token_file",
+            "",
+            "File (mode 0600) with the token of a Slack bot that may write messages (chat:write).",
+        ),
         ("token", "", "The token itself, for the environment.", "secret"),
         ("api_url", "https://slack.com/api/", "Slack's web API."),
     ),

@@ -23,6 +23,7 @@ LOCK_WAIT_SECONDS = 3600.0
 """How long an upgrade waits for another one of the same database."""
 
 _UNKNOWN_DATABASE = 1049
+_DATABASE_EXISTS = 1007
 _MYSQL = ("mysql", "mariadb")
 
 
@@ -191,7 +192,12 @@ def _create_on_mysql(url: URL, connect_args: dict[str, Any], error: DBAPIError) 
         raise error
     name = str(url.database).replace("`", "``")
     server = url.set(database="")
-    _connect(server, connect_args, [f"CREATE DATABASE IF NOT EXISTS `{name}` CHARACTER SET utf8mb4"])
+    try:
+        _connect(server, connect_args, [f"CREATE DATABASE `{name}` CHARACTER SET utf8mb4"])
+    except DBAPIError as refused:
+        if getattr(refused.orig, "args", ())[:1] != (_DATABASE_EXISTS,):  # another process was first
+            raise
+        return False
     return True
 
 

@@ -45,9 +45,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    op.create_index(
-        "ix_task_instance_workflow_run_id_status", "task_instance", ["workflow_run_id", "status"]
-    )
+    op.create_index("ix_task_instance_workflow_run_id_status", "task_instance", ["workflow_run_id", "status"])
     op.drop_index("ix_task_instance_workflow_run_id_status_id", "task_instance")
     op.drop_index("ix_task_workflow_id_id", "task")
     for table, column in INDEXED_REFERENCES:

@@ -53,9 +53,7 @@ _RUNS = (
 )
 
 
-def workflow_lock(
-    connection: Connection, workflow_id: int, *, with_attempts: bool = False
-) -> WorkflowStatus:
+def workflow_lock(connection: Connection, workflow_id: int, *, with_attempts: bool = False) -> WorkflowStatus:
     """Lock a workflow's row; its status.
 
     Args:
