@@ -22,7 +22,7 @@ from jobmon.server.cli import cli
 from jobmon.server.services.pruner import Pruner
 from jobmon.server.web import dialect
 from jobmon.server.web.database import Database, DatabaseBusy
-from jobmon.server.web.models import Edge, Node, Task, Workflow
+from jobmon.server.web.models import Edge, Node, Task, Workflow, WorkflowRun
 from jobmon.server.web.store.candidates import candidates_note, candidates_read
 from jobmon.server.web.store.graph import nodes_get_or_create
 from jobmon.server.web.store.prune import ENDED, nodes_delete
@@ -198,6 +198,16 @@ def test_beside_clients_that_define_the_same_again(database: Database) -> None:
     assert len(set(made)) == 12
     pruner(database).run_once()
     assert counts(database).keys() <= DEFINITIONS
+
+
+def test_ids_are_not_given_out_again(database: Database) -> None:
+    """Who kept the link of a workflow that is gone must not see another one."""
+    old = ended_workflow(database, "old", days_ago=200)
+    pruner(database).run_once()
+    new = ended_workflow(database, "new", days_ago=0)
+    assert new.workflow_id > old.workflow_id
+    with database.read() as connection:
+        assert connection.scalar(select(WorkflowRun.id)) > 1
 
 
 def test_who_looks_up_what_is_being_deleted_waits(database: Database) -> None:

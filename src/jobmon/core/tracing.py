@@ -55,8 +55,6 @@ EXPORTERS: Mapping[str, Mapping[str, Any]] = {
 }
 """Exporters by name: module and class, and what the class is called with; ``telemetry.tracing.exporters`` changes and adds."""
 
-_OLDER = {"server_enabled": "web_enabled", "requester_enabled": "http_enabled"}
-"""The same switches as ``otlp.*``, where versions up to 3.2 had them."""
 
 
 def is_enabled(config: JobmonConfig, switch: str) -> bool:
@@ -68,7 +66,10 @@ def is_enabled(config: JobmonConfig, switch: str) -> bool:
     """
     value = _settings(config).get(switch)
     if value is None:
-        return config.get_boolean("otlp", _OLDER[switch])
+        # where versions up to 3.2 had the switches
+        if switch == "server_enabled":
+            return config.get_boolean("otlp", "web_enabled")
+        return config.get_boolean("otlp", "http_enabled")
     return value is True or str(value).lower() in ("true", "t", "yes", "1")
 
 

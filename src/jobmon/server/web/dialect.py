@@ -152,6 +152,20 @@ def _take(connection: Connection, name: str, count: int) -> range:
     return range(end - count, end)
 
 
+def lasting_id(connection: Connection, table: Table) -> dict[str, int]:
+    """The ``id`` to insert one row with where the database would give out ids of deleted rows again; else nothing.
+
+    SQLite would: it counts on from the largest id there is. Links, logs and notes outlive the rows that prune deletes.
+    """
+    if not is_sqlite(connection):
+        return {}
+    counted = connection.scalar(_READ_BLOCK, {"block": table.name}) or 1
+    largest = connection.scalar(select(func.max(table.c.id))) or 0
+    new_id = max(counted, largest + 1)
+    upsert(connection, IdBlock.__table__, [{"name": table.name, "next_id": new_id + 1}], ["next_id"])  # type: ignore[arg-type]
+    return {"id": new_id}
+
+
 def is_retryable(error: DBAPIError) -> bool:
     """Whether the transaction failed only because of another one: a deadlock or a lock wait."""
     return failure_of(error) in (Failure.CONFLICT, Failure.LOCKED)

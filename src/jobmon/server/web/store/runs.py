@@ -39,6 +39,7 @@ from jobmon.server.web import dialect
 from jobmon.server.web.fsm import workflow_run as fsm
 from jobmon.server.web.models import Array, Task, TaskInstance, Workflow, WorkflowHistory, WorkflowRun
 from jobmon.server.web.store.attempts import attempts_apply_events, runs_advance_cursor
+from jobmon.server.web.store.define import table_of
 from jobmon.server.web.store.ownership import workflow_own_if_nobodys
 from jobmon.server.web.store.remote import attempts_live
 
@@ -247,6 +248,7 @@ def _run_insert(connection: Connection, workflow_id: int, message: WorkflowRunRe
             run_key=message.run_key,
             controller=msgspec.json.encode(message.controller).decode(),
             last_cursor=0,
+            **dialect.lasting_id(connection, table_of(WorkflowRun)),
         )
     )
     assert result.inserted_primary_key is not None
