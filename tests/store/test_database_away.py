@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from scene import LAUNCH_AND_START, Scene
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 
 import databases
 from databases import Backend
@@ -159,3 +159,15 @@ def test_how_long_and_how_often_it_is_tried_again(monkeypatch: pytest.MonkeyPatc
     assert now == pytest.approx(10.0)
     assert delays[0] == database_module.RECONNECT_DELAY_SECONDS
     assert max(delays) == 1.0
+
+
+@on_servers
+def test_connections_in_use_are_closed_after_the_rest(database: Database, backend: Backend) -> None:
+    """When the connections are closed: one that a thread still works with is closed once it is done."""
+    with database.read() as connection:
+        driver_connection: Any = connection.connection.driver_connection
+        database.dispose()
+        assert connection.scalar(text("SELECT 1")) == 1
+    assert driver_connection.open is False if backend is Backend.MARIADB else driver_connection.closed
+    with database.read() as connection:
+        assert connection.scalar(text("SELECT 1")) == 1

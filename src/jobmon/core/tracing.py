@@ -56,7 +56,6 @@ EXPORTERS: Mapping[str, Mapping[str, Any]] = {
 """Exporters by name: module and class, and what the class is called with; ``telemetry.tracing.exporters`` changes and adds."""
 
 
-
 def is_enabled(config: JobmonConfig, switch: str) -> bool:
     """Whether requests are traced.
 

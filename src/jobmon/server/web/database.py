@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, make_url
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, OperationalError, SQLAlchemyError
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from jobmon.core.configuration import JobmonConfig
 from jobmon.core.exceptions import ConfigError
@@ -173,7 +174,27 @@ def make_engine(
     except (ArgumentError, ImportError) as error:
         raise ConfigError(f"db.sqlalchemy_database_uri cannot be used: {error}") from error
     dialect.configure(engine)
+    _close_what_comes_back_late(engine)
     return engine
+
+
+def _close_what_comes_back_late(engine: Engine) -> None:
+    """Have connections closed that were in use while the engine was disposed of; its old pool would keep them open."""
+    disposals = 0
+
+    @event.listens_for(engine, "connect")
+    def _note(_connection: Any, record: ConnectionPoolEntry) -> None:
+        record.info["disposals"] = disposals
+
+    @event.listens_for(engine, "engine_disposed")
+    def _count(_engine: Engine) -> None:
+        nonlocal disposals
+        disposals += 1
+
+    @event.listens_for(engine, "checkin")
+    def _close(connection: Any, record: ConnectionPoolEntry) -> None:
+        if connection is not None and record.info.get("disposals") != disposals:
+            record.invalidate()
 
 
 __all__ = ["Database", "DatabaseBusy", "OperationalError", "make_engine"]

@@ -64,7 +64,9 @@ def row_get_or_create(
     statement = select(table.c.id).where(*(table.c[name] == value for name, value in key.items()))
     found: int | None = connection.scalar(statement)
     if found is None:
-        dialect.insert_ignore(connection, table, [{**key, **(values or {}), **dialect.lasting_id(connection, table)}])
+        dialect.insert_ignore(
+            connection, table, [{**key, **(values or {}), **dialect.lasting_id(connection, table)}]
+        )
         # A locking read sees what another transaction committed meanwhile, whatever our snapshot is.
         found = connection.scalar(dialect.lock_rows(connection, statement))
     assert found is not None, f"{table.name} {dict(key)} was inserted"
