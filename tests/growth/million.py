@@ -50,6 +50,7 @@ from jobmon.server.web.models import (
     WorkflowRun,
 )
 from jobmon.server.web.store import define
+from jobmon.server.web.store.progress import progress_recount
 from jobmon.testing.factory import NOWHERE
 
 NUM_TASKS = 100_000
@@ -159,6 +160,7 @@ def build(database: Database) -> Million:
                     connection, million, numbers, name, status, at, first, size, dag_id
                 )
                 first += size
+                progress_recount(connection, million.made[name].workflow_id)
             for table, next_id in (("node", NUM_TASKS + 1), ("task", first), ("task_instance", first)):
                 connection.execute(insert(IdBlock).values(name=table, next_id=next_id))
             numbers.drop(connection)

@@ -32,6 +32,7 @@ from jobmon.server.web.models import Task, WorkflowRun
 from jobmon.server.web.store import explain as store
 from jobmon.server.web.store import orders, swarm_read
 from jobmon.server.web.store.past import task_read_past
+from jobmon.server.web.store.progress import progress_recount
 from jobmon.testing.factory import MadeWorkflow, workflow_make
 
 FAIL, FINISH = TaskInstanceEvent.FAIL, TaskInstanceEvent.FINISH
@@ -242,6 +243,7 @@ def test_against_the_past(bound: Scene) -> None:
     bound.write(lambda c: c.execute(text(f"DELETE FROM task_arg WHERE task_id = {before[3]}")))
     bound.write(lambda c: c.execute(text(f"DELETE FROM task WHERE id = {before[3]}")))
     assert past(3).past is Past.NEW
+    bound.write(lambda c: progress_recount(c, 1))
 
 
 def test_the_words_that_differ() -> None:

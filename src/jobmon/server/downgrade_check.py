@@ -23,6 +23,8 @@ from jobmon.server.web.db_admin import (
 _DROP_TABLE = re.compile(r"^DROP TABLE \"?(\w+)", re.MULTILINE)
 _DROP_COLUMN = re.compile(r"^ALTER TABLE \"?(\w+)\"? DROP COLUMN \"?(\w+)", re.MULTILINE)
 _ADD_COLUMN = re.compile(r"^ALTER TABLE \"?(\w+)\"? ADD COLUMN \"?(\w+)", re.MULTILINE)
+_CREATE_TABLE = re.compile(r"^CREATE TABLE \"?(\w+)", re.MULTILINE)
+_FILL_TABLE = re.compile(r"^(?:DELETE FROM|INSERT INTO) \"?(\w+)")
 _FILL_COLUMN = re.compile(r"^UPDATE \"?(\w+)\"? SET \"?(\w+)\"?=")
 _HARMLESS = re.compile(
     r"^(CREATE TABLE|CREATE INDEX|DROP INDEX|UPDATE alembic_version|ALTER TABLE \S+ ADD COLUMN (?!.* NOT NULL)|"
@@ -74,7 +76,13 @@ def obstacles(earlier: str, later: str) -> list[str]:
     statements = _statements("upgrade", f"{earlier}:{later}")
     texts = [" ".join(text.split()) for text in statements.split(";")]
     added = set(_ADD_COLUMN.findall(statements))
-    return [text for text in texts if text and not (_HARMLESS.match(text) or _only_fills(text, added))]
+    created = set(_CREATE_TABLE.findall(statements))
+
+    def is_harmless(text: str) -> bool:
+        filled = _FILL_TABLE.match(text)
+        return bool(_HARMLESS.match(text) or _only_fills(text, added) or (filled and filled[1] in created))
+
+    return [text for text in texts if text and not is_harmless(text)]
 
 
 def _only_fills(statement: str, added: set[tuple[str, str]]) -> bool:

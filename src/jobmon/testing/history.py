@@ -55,6 +55,7 @@ from jobmon.server.web.models import (
     WorkflowRun,
 )
 from jobmon.server.web.store.attempts import policies_decode
+from jobmon.server.web.store.progress import Progress, workflows_progress
 
 MAX_INFRASTRUCTURE_LOSSES = 10
 DRAIN_EVENT = "drain"
@@ -449,7 +450,24 @@ def _check_counts(connection: Connection) -> list[str]:
     for instance_id, run_id, workflow_id, task_array, instance_array in rows:
         if workflow_of.get(run_id) != workflow_id or task_array != instance_array:
             problems.append(f"task instance {instance_id} is of another workflow or array than its task")
-    return problems
+    return problems + _check_progress(connection)
+
+
+def _check_progress(connection: Connection) -> list[str]:
+    """The counters of each array must be what counting gives."""
+    counted: dict[int, Progress] = defaultdict(Progress)
+    for array_id, status, num_attempts in connection.execute(
+        select(Task.array_id, Task.status, Task.num_attempts)
+    ):
+        counted[array_id].add(Progress({status: 1}, max(0, num_attempts - 1)))
+    kept: dict[int, Progress] = {}
+    for of_workflow in workflows_progress(connection, list(connection.scalars(select(Workflow.id)))).values():
+        kept |= of_workflow
+    return [
+        f"array {array_id}: its counters say {kept.get(array_id)}, its tasks {counted[array_id]}"
+        for array_id in sorted(counted.keys() | kept.keys())
+        if counted[array_id] != kept.get(array_id, Progress())
+    ]
 
 
 def _pairs(rows: Iterable[Any]) -> dict[int, int]:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Connection, and_, func, select, update
+from sqlalchemy import ColumnElement, Connection, and_, select, update
 
 from jobmon.core.notify_target import NotifyChannel, NotifyTarget, parse_targets, require_open
 from jobmon.core.states import (
@@ -25,8 +25,9 @@ from jobmon.server.services.notify.channels import NotifySettings
 from jobmon.server.services.notify.notifier import pause_after
 from jobmon.server.services.notify.words import RunEndFacts
 from jobmon.server.web import dialect
-from jobmon.server.web.models import Subscription, Task, Workflow, WorkflowHistory, WorkflowRun
+from jobmon.server.web.models import Subscription, Workflow, WorkflowHistory, WorkflowRun
 from jobmon.server.web.store.failures import workflow_read_latest_failures
+from jobmon.server.web.store.progress import together, workflows_progress
 
 logger = logging.getLogger("jobmon.server.notify")
 
@@ -178,12 +179,7 @@ def run_end_read(connection: Connection, workflow_run_id: int) -> RunEndFacts:
         .where(WorkflowRun.id == workflow_run_id)
     ).one()
     workflow_id, name, user, run_status, status, created_date, ended_at = row
-    counts = {
-        each[0]: each[1]
-        for each in connection.execute(
-            select(Task.status, func.count()).where(Task.workflow_id == workflow_id).group_by(Task.status)
-        )
-    }
+    counts = together(workflows_progress(connection, [workflow_id])[workflow_id].values()).by_status
     last_actor = connection.scalar(
         select(WorkflowHistory.actor)
         .where(WorkflowHistory.workflow_run_id == workflow_run_id)

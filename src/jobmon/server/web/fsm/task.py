@@ -30,7 +30,7 @@ class Attempt:
     """An attempt and its task, as they are in the database, row locked.
 
     ``max_infrastructure_losses`` is the server's configuration, ``policies`` are those of the task's template,
-    ``distributor_id`` is that of the job it is known to run in.
+    ``distributor_id`` is that of the job it is known to run in, ``array_id`` the array of the task.
     """
 
     task_instance_id: int
@@ -44,6 +44,7 @@ class Attempt:
     max_infrastructure_losses: int
     policies: RetryPolicies = field(default_factory=lambda: RETRY_POLICIES, repr=False)
     distributor_id: str = ""
+    array_id: int = 0
     counts_before: tuple[int, int] = field(init=False)
 
     def __post_init__(self) -> None:

@@ -2,6 +2,7 @@
 
 from jobmon.server.web.models.access_token import AccessToken
 from jobmon.server.web.models.array import Array
+from jobmon.server.web.models.array_progress import ArrayProgress
 from jobmon.server.web.models.base import Base
 from jobmon.server.web.models.batch import Batch
 from jobmon.server.web.models.cluster import BadNode, Cluster, ClusterType, Queue
@@ -37,6 +38,7 @@ __all__ = [
     "Arg",
     "ArgTypeRow",
     "Array",
+    "ArrayProgress",
     "BadNode",
     "Base",
     "Batch",

@@ -34,6 +34,7 @@ from jobmon.server.web.models import (
     TaskInstanceErrorLog,
     WorkflowRun,
 )
+from jobmon.server.web.store.progress import Changes, progress_add
 
 logger = logging.getLogger("jobmon.server")
 
@@ -89,6 +90,7 @@ _LOAD = (
         Task.num_infrastructure_losses,
         Array.retry_policy,
         TaskInstance.distributor_id,
+        TaskInstance.array_id,
     )
     .join(Task, Task.id == TaskInstance.task_id)
     .join(Array, Array.id == TaskInstance.array_id)
@@ -195,6 +197,7 @@ def attempts_load(
                 max_infrastructure_losses,
                 RETRY_POLICIES if row[8] == NO_POLICY else policies_decode(row[8]),
                 row[9] or "",
+                row[10],
             )
     return loaded
 
@@ -339,7 +342,20 @@ class _Writer:
         history_append(self.connection, self.history, cursors, self.now, self.actor)
         if self.errors:
             self.connection.execute(_APPEND_ERRORS, self.errors)
+        self._count()
         return cursors
+
+    def _count(self) -> None:
+        """Keep the counters of tasks by status."""
+        changes = Changes()
+        for attempt, step in self.history:
+            if step.task_to is not None and step.task_from is not None:
+                changes.move(attempt.array_id, step.task_from, step.task_to)
+        for attempt in self.attempts.values():
+            before, after = attempt.counts_before[0], attempt.num_attempts
+            if before != after:
+                changes.retry(attempt.array_id, max(0, after - 1) - max(0, before - 1))
+        progress_add(self.connection, changes)
 
     def _update_tasks(self, attempts: Sequence[Attempt]) -> None:
         """One statement for all tasks that go the same way; those whose counts changed row by row."""

@@ -23,6 +23,7 @@ from jobmon.server.web import bulk, dialect
 from jobmon.server.web.fsm.task import Attempt, Step, decide
 from jobmon.server.web.models import Batch, Task, TaskInstance
 from jobmon.server.web.store.attempts import CHUNK, history_append
+from jobmon.server.web.store.progress import Changes, progress_add
 from jobmon.server.web.store.remote import NOTE_CHARACTERS
 
 _READ = (
@@ -125,6 +126,7 @@ def batch_queue_if_ready(
         _batch_insert(connection, workflow_run_id, batch, len(attempts), now)
     _tasks_mark(connection, attempts, batch.task_resources_id, now)
     history_append(connection, history, {workflow_run_id: cursor}, now, actor)
+    _count(connection, batch.array_id, ready, history)
     return BatchResponse(
         batch.array_id,
         batch.batch_num,
@@ -134,6 +136,18 @@ def batch_queue_if_ready(
         [row.name for row in ready],
         [row.command for row in ready],
     )
+
+
+def _count(
+    connection: Connection, array_id: int, ready: Sequence[Any], history: Sequence[tuple[Attempt, Step]]
+) -> None:
+    """Keep the counters of tasks by status."""
+    changes = Changes()
+    for _, step in history:
+        if step.task_from is not None and step.task_to is not None:
+            changes.move(array_id, step.task_from, step.task_to)
+    changes.retry(array_id, sum(1 for row in ready if row.num_attempts > 0))
+    progress_add(connection, changes)
 
 
 def _batch_read(connection: Connection, workflow_run_id: int, batch: BatchRequest) -> BatchResponse | None:

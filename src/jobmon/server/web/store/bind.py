@@ -57,6 +57,7 @@ from jobmon.server.web.store.define import (
 )
 from jobmon.server.web.store.graph import dag_read, require_equal_lengths, require_short_args
 from jobmon.server.web.store.ownership import OWNER_CHARACTERS, require_owner
+from jobmon.server.web.store.progress import Changes, progress_add, progress_begin
 from jobmon.server.web.store.runs import workflow_lock
 
 JSON_CHARACTERS = 1000
@@ -181,6 +182,7 @@ def arrays_get_or_create(
             require_row(connection, TaskTemplateVersion, version_id, "task template version")
             key = {"workflow_id": workflow_id, "task_template_version_id": version_id}
             ids.append(row_get_or_create(connection, Array, key, {**said, "created_date": now}))
+            progress_begin(connection, workflow_id, ids[-1:])
             continue
         ids.append(row.id)
         if is_owner and (row.name, row.max_concurrently_running, row.retry_policy) != tuple(said.values()):
@@ -369,6 +371,9 @@ def _tasks_insert(
         for task_id, (node_id, place) in zip(ids, places.items(), strict=True)
     ]
     bulk.insert_rows(connection, table_of(Task), _TASK_COLUMNS, rows)
+    changes = Changes()
+    changes.move(group.array_id, None, TaskStatus.REGISTERED, len(rows))
+    progress_add(connection, changes)
     if group.task_arg_ids and group.task_arg_values:
         args = [
             (task_id, arg_id, value)

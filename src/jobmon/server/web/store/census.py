@@ -18,10 +18,8 @@ from jobmon.core.states import (
     WorkflowStatus,
 )
 from jobmon.server.web import dialect
-from jobmon.server.web.models import Lease, Task, TaskInstance, Workflow, WorkflowRun
-
-MOST_TASKS = 2_000_000
-"""Tasks that are looked at; of more in alive workflows some are not counted."""
+from jobmon.server.web.models import Lease, TaskInstance, Workflow, WorkflowRun
+from jobmon.server.web.store.progress import together, workflows_progress
 
 
 @dataclass(frozen=True)
@@ -59,8 +57,6 @@ _RUNS = (
     .group_by(WorkflowRun.status)
 )
 _alive = select(WorkflowRun.workflow_id).where(WorkflowRun.status.in_(WORKFLOW_RUN_ALIVE))
-_tasks = select(Task.status).where(Task.workflow_id.in_(_alive)).limit(MOST_TASKS).subquery()
-_TASKS = select(_tasks.c.status, func.count()).group_by(_tasks.c.status)
 _ATTEMPTS = (
     select(TaskInstance.status, func.count())
     .join(WorkflowRun, WorkflowRun.id == TaskInstance.workflow_run_id)
@@ -74,12 +70,18 @@ def census_read(connection: Connection) -> Census:
     return Census(
         _counts(connection, _WORKFLOWS, list(WorkflowStatus)),
         _counts(connection, _RUNS, [state for state in WorkflowRunStatus if state in WORKFLOW_RUN_ALIVE]),
-        _counts(connection, _TASKS, list(TaskStatus)),
+        _tasks_of_alive(connection),
         _counts(
             connection, _ATTEMPTS, [state for state in TaskInstanceStatus if state in TASK_INSTANCE_LIVE]
         ),
         leases_read(connection, dialect.utcnow(connection)),
     )
+
+
+def _tasks_of_alive(connection: Connection) -> dict[str, int]:
+    workflows = workflows_progress(connection, list(connection.scalars(_alive)))
+    total = together(progress for arrays in workflows.values() for progress in arrays.values()).by_status
+    return {state.name: total.get(state.value, 0) for state in TaskStatus}
 
 
 def leases_read(connection: Connection, now: datetime) -> dict[str, LeaseFigures]:

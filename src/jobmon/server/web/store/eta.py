@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, case, func, select
+from sqlalchemy import Connection, select
 
 from jobmon.core.states import (
-    TASK_TERMINAL,
     WORKFLOW_RUN_ALIVE,
     TaskInstanceStatus,
     TaskStatus,
 )
 from jobmon.serializers.monitor import EtaRow
 from jobmon.server.web.analysis.eta import Recent, TemplateWork, estimate, recent_of, stages
-from jobmon.server.web.models import Array, Edge, Task, TaskInstance, Workflow, WorkflowRun
+from jobmon.server.web.models import Array, TaskInstance, Workflow, WorkflowRun
+from jobmon.server.web.store.progress import Progress, together
+from jobmon.server.web.store.template_graph import workflow_template_graph
 
 SAMPLE = 5000
 """Latest attempts that run times and the rate are taken from."""
@@ -29,59 +29,9 @@ SAMPLE_OF_TEMPLATE = 200
 
 MAX_TEMPLATES_ASKED = 100
 MAX_RUNNING = 20_000
-EDGE_CHARACTERS = 400
 
 COMMAND_RUNS = (TaskInstanceStatus.RUNNING.value, TaskInstanceStatus.TRIAGING.value)
 """Status letters of attempts whose command runs, as far as is known."""
-
-
-@dataclass(slots=True)
-class ArrayCounts:
-    """Tasks of one array: their number by status letter, attempts beyond the first, and one node of each status."""
-
-    by_status: dict[str, int] = field(default_factory=dict)
-    retries: int = 0
-    nodes: dict[str, int] = field(default_factory=dict)
-
-    @property
-    def num_unfinished(self) -> int:
-        """Tasks that are neither done nor given up."""
-        return sum(count for status, count in self.by_status.items() if status not in TASK_TERMINAL)
-
-
-def workflows_count_tasks(
-    connection: Connection, workflow_ids: Sequence[int]
-) -> dict[int, dict[int, ArrayCounts]]:
-    """Tasks of workflows by array; one pass over them."""
-    again = case((Task.num_attempts > 1, Task.num_attempts - 1), else_=0)
-    found: dict[int, dict[int, ArrayCounts]] = {workflow_id: {} for workflow_id in workflow_ids}
-    rows = connection.execute(
-        select(
-            Task.workflow_id,
-            Task.array_id,
-            Task.status,
-            func.count(),
-            func.sum(again),
-            func.max(Task.node_id),
-        )
-        .where(Task.workflow_id.in_(workflow_ids))
-        .group_by(Task.workflow_id, Task.array_id, Task.status)
-    )
-    for workflow_id, array_id, status, count, retried, node_id in rows:
-        counts = found[workflow_id].setdefault(array_id, ArrayCounts())
-        counts.by_status[status] = count
-        counts.retries += int(retried)
-        counts.nodes[status] = node_id
-    return found
-
-
-def sum_by_status(arrays: Iterable[ArrayCounts]) -> dict[str, int]:
-    """Number of tasks by status letter of arrays together."""
-    total: dict[str, int] = defaultdict(int)
-    for counts in arrays:
-        for status, count in counts.by_status.items():
-            total[status] += count
-    return dict(total)
 
 
 # -- run times ------------------------------------------------------------------------------------------
@@ -186,7 +136,7 @@ def _running(connection: Connection, workflow_run_id: int, now: datetime) -> dic
 def workflow_read_eta(
     connection: Connection,
     workflow_id: int,
-    arrays: dict[int, ArrayCounts],
+    arrays: Mapping[int, Progress],
     now: datetime,
     times: RunTimes | None = None,
 ) -> EtaRow:
@@ -210,7 +160,8 @@ def workflow_read_eta(
             )
         )
     }
-    order = stages(_upstream_arrays(connection, workflow_id, {a: arrays[a] for a in to_do}))
+    graph = workflow_template_graph(connection, workflow_id).upstream if len(to_do) > 1 else {}
+    order = stages({array_id: set(graph.get(array_id, ())) for array_id in to_do})
     works = []
     for array_id, counts in arrays.items():
         name, limit = limits[array_id]
@@ -219,39 +170,7 @@ def workflow_read_eta(
         waiting = max(0, counts.num_unfinished - max(num_running, len(running)))
         finished = times.finished.get(array_id, [])
         works.append(TemplateWork(name, waiting, running, finished, limit, order.get(array_id, 0)))
-    total = sum_by_status(arrays.values())
+    total = together(arrays.values()).by_status
     at_most = connection.scalar(select(Workflow.max_concurrently_running).where(Workflow.id == workflow_id))
     num_done = total.get(TaskStatus.DONE.value, 0)
     return estimate(sum(total.values()), num_done, works, at_most or 0, times.recent)
-
-
-def _upstream_arrays(
-    connection: Connection, workflow_id: int, arrays: dict[int, ArrayCounts]
-) -> dict[int, set[int]]:
-    """Arrays that arrays wait for, by the neighbours of one unfinished task of each; all the others cost too much."""
-    upstream: dict[int, set[int]] = {array_id: set() for array_id in arrays}
-    if len(arrays) < 2:
-        return upstream
-    array_of_node = {
-        next(node for status, node in counts.nodes.items() if status not in TASK_TERMINAL): array_id
-        for array_id, counts in arrays.items()
-    }
-    rows = connection.execute(
-        select(Edge.node_id, func.substr(Edge.upstream_node_ids, 1, EDGE_CHARACTERS))
-        .join(Workflow, Workflow.dag_id == Edge.dag_id)
-        .where(Workflow.id == workflow_id, Edge.node_id.in_(list(array_of_node)))
-    )
-    neighbours: dict[int, set[int]] = defaultdict(set)
-    for node_id, text in rows:
-        for number in re.findall(r"\d+(?=[,\]])", text or ""):  # the last one may be cut
-            neighbours[int(number)].add(array_of_node[node_id])
-    if neighbours:
-        places = connection.execute(
-            select(Task.node_id, Task.array_id).where(
-                Task.workflow_id == workflow_id, Task.node_id.in_(list(neighbours))
-            )
-        )
-        for node_id, array_id in places:
-            for waiting in neighbours[node_id]:
-                upstream[waiting].add(array_id)
-    return upstream

@@ -33,6 +33,7 @@ from jobmon.server.web.models import (
 from jobmon.server.web.store import eta
 from jobmon.server.web.store.define import chunks
 from jobmon.server.web.store.ownership import owner_read
+from jobmon.server.web.store.progress import together, workflows_progress
 from jobmon.server.web.store.remote import workflows_read_conditions
 from jobmon.server.web.store.stories import Story, tasks_read_stories
 
@@ -81,7 +82,7 @@ def workflows_read_status(
         .where(Workflow.id.in_(ids))
         .order_by(Workflow.id.desc())
     ).all()
-    counts = eta.workflows_count_tasks(connection, ids)
+    counts = workflows_progress(connection, ids)
     conditions = workflows_read_conditions(connection, ids)
     return [
         WorkflowStatusRow(
@@ -89,7 +90,7 @@ def workflows_read_status(
             row.name or "",
             row.status,
             _iso(row.created_date),
-            eta.sum_by_status(counts[row.id].values()),
+            together(counts[row.id].values()).by_status,
             sum(array.retries for array in counts[row.id].values()),
             eta.workflow_read_eta(connection, row.id, counts[row.id], now)
             if now is not None and WorkflowStatus(row.status) in WORKFLOW_BEING_RUN

@@ -40,6 +40,14 @@ from jobmon.server.web.store.downstream import (
     tasks_with_downstream,
 )
 from jobmon.server.web.store.outside import workflow_apply
+from jobmon.server.web.store.progress import (
+    RETRIES_OF_TASK,
+    Changes,
+    progress_add,
+    progress_recount,
+    together,
+    workflows_progress,
+)
 from jobmon.server.web.store.remote import is_remote
 from jobmon.server.web.store.runs import end_by_order, workflow_lock
 from jobmon.server.web.store.select import require_tasks_of
@@ -234,10 +242,24 @@ def _event_apply(connection: Connection, order: Order, event: TaskEvent, which: 
         "actor": literal(order.actor),
     }
     connection.execute(insert(table).from_select(list(values), select(*values.values()).where(where)))
+    counted = _count_changes(connection, where, after)
     changes: dict[str, Any] = {"status": after.value, "status_date": order.now}
     if after is TaskStatus.REGISTERED:
         changes |= {"num_attempts": 0, "num_infrastructure_losses": 0}
-    return int(connection.execute(update(Task).where(where).values(**changes)).rowcount)
+    changed = int(connection.execute(update(Task).where(where).values(**changes)).rowcount)
+    progress_add(connection, counted)
+    return changed
+
+
+def _count_changes(connection: Connection, where: Any, after: TaskStatus) -> Changes:
+    """What it means for the counters that tasks of a condition get a status."""
+    changes = Changes()
+    counted = select(Task.array_id, Task.status, func.count(), func.sum(RETRIES_OF_TASK)).where(where)
+    for array_id, letter, count, retries in connection.execute(counted.group_by(Task.array_id, Task.status)):
+        changes.move(array_id, TaskStatus(letter), after, count)
+        if after is TaskStatus.REGISTERED:
+            changes.retry(array_id, -int(retries or 0))
+    return changes
 
 
 def _workflow_follow(connection: Connection, order: Order, status: WorkflowStatus) -> WorkflowStatus:
@@ -287,10 +309,9 @@ def workflow_reset_if_quiet(
     elif status is not WorkflowStatus.DONE:
         for event in (WorkflowEvent.HALT, WorkflowEvent.REGISTER):
             status = _workflow_apply(connection, order, status, event)
-    to_run = connection.scalar(
-        select(func.count()).where(Task.workflow_id == workflow_id, Task.status != TaskStatus.DONE.value)
-    )
-    return ResetWorkflowResponse(changed, status, to_run or 0)
+    progress_recount(connection, workflow_id)
+    total = together(workflows_progress(connection, [workflow_id])[workflow_id].values())
+    return ResetWorkflowResponse(changed, status, total.total - total.by_status.get(TaskStatus.DONE.value, 0))
 
 
 def _attempts_forget(connection: Connection, workflow_id: int) -> None:

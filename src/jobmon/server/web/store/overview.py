@@ -12,12 +12,11 @@ from jobmon.server.web.models import Array, Task, TaskInstance, Workflow, Workfl
 from jobmon.server.web.store import monitor
 from jobmon.server.web.store.eta import (
     COMMAND_RUNS,
-    sum_by_status,
     workflow_read_eta,
     workflow_read_run_times,
-    workflows_count_tasks,
 )
 from jobmon.server.web.store.failures import workflow_read_latest_failures
+from jobmon.server.web.store.progress import together, workflows_progress
 from jobmon.server.web.store.remote import workflow_read_conditions
 
 
@@ -33,7 +32,7 @@ def workflow_read_overview(
     workflow = connection.execute(
         select(Workflow.name, Workflow.status).where(Workflow.id == workflow_id)
     ).one()
-    counts = workflows_count_tasks(connection, [workflow_id])[workflow_id]
+    counts = workflows_progress(connection, [workflow_id])[workflow_id]
     names = {
         row[0]: row[1]
         for row in connection.execute(select(Array.id, Array.name).where(Array.workflow_id == workflow_id))
@@ -52,7 +51,7 @@ def workflow_read_overview(
         workflow.name or "",
         workflow.status,
         times.run_seconds,
-        sum_by_status(counts.values()),
+        together(counts.values()).by_status,
         templates,
         eta,
         workflow_read_latest_failures(connection, workflow_id, num_failures) if num_failures > 0 else [],

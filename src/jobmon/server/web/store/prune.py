@@ -19,6 +19,7 @@ from jobmon.core.states import WORKFLOW_RUN_ALIVE, WorkflowStatus
 from jobmon.server.web.models import (
     AccessToken,
     Array,
+    ArrayProgress,
     Batch,
     Dag,
     Edge,
@@ -161,6 +162,7 @@ def workflow_delete(connection: Connection, workflow_id: int, now: datetime) -> 
     for column in (
         WorkflowHistory.workflow_id,
         WorkflowAttribute.workflow_id,
+        ArrayProgress.workflow_id,
         Array.workflow_id,
         WorkflowRun.workflow_id,
         Workflow.id,

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, case, exists, func, insert, literal, select, update
+from sqlalchemy import Connection, exists, func, insert, literal, select, update
 from sqlalchemy.orm import aliased
 
 from jobmon.core.exceptions import WorkflowRunStateError
@@ -37,6 +37,7 @@ from jobmon.server.web.models import (
     WorkflowRun,
 )
 from jobmon.server.web.store.attempts import attempts_apply_events
+from jobmon.server.web.store.progress import progress_recount, together, workflows_progress
 from jobmon.server.web.store.remote import is_remote, of_its_batch
 from jobmon.server.web.store.runs import (
     end_by_order,
@@ -225,10 +226,9 @@ def tasks_reset_if_undone(
         )
         .values(num_attempts=0, num_infrastructure_losses=0)
     )
-    # Not by a condition: MariaDB would read the index of all tasks that are done.
-    is_done = case((Task.status == TaskStatus.DONE.value, 1), else_=0)
-    num_done = connection.scalar(select(func.sum(is_done)).where(Task.workflow_id == workflow_id))
-    return ResetTasksResponse(reset.rowcount, int(num_done or 0))
+    progress_recount(connection, workflow_id)
+    total = together(workflows_progress(connection, [workflow_id])[workflow_id].values())
+    return ResetTasksResponse(reset.rowcount, total.by_status.get(TaskStatus.DONE.value, 0))
 
 
 def _history_from_tasks(

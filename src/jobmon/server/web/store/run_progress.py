@@ -11,7 +11,8 @@ from jobmon.core.exceptions import NotFoundError
 from jobmon.core.process_identity import ProcessIdentity
 from jobmon.core.states import TASK_ACTIVE, WORKFLOW_RUN_TERMINAL, TaskStatus
 from jobmon.serializers.swarm import RunProgressResponse
-from jobmon.server.web.models import Task, TaskHistory, Workflow, WorkflowRun
+from jobmon.server.web.models import TaskHistory, Workflow, WorkflowRun
+from jobmon.server.web.store.progress import together, workflows_progress
 from jobmon.server.web.store.remote import conditions_words
 
 
@@ -43,10 +44,8 @@ def workflow_run_progress(connection: Connection, workflow_id: int, now: datetim
         .order_by(WorkflowRun.id.desc())
         .limit(1)
     ).first()
-    rows = connection.execute(
-        select(Task.status, func.count()).where(Task.workflow_id == workflow_id).group_by(Task.status)
-    )
-    counts = {TaskStatus(letter): number for letter, number in rows}
+    counted = together(workflows_progress(connection, [workflow_id])[workflow_id].values()).by_status
+    counts = {TaskStatus(letter): number for letter, number in counted.items()}
     answer = RunProgressResponse(
         workflow_id,
         workflow.name or "",

@@ -1,0 +1,74 @@
+"""Counters of tasks by status for each array.
+
+Servers of the version before do not keep them; of what they change beside newer ones the next resume counts again.
+
+Revision ID: 0007
+Revises: 0006
+"""
+
+import sqlalchemy as sa
+from alembic import op
+
+from jobmon.server.web.models.base import BigId
+
+revision = "0007"
+down_revision = "0006"
+branch_labels = None
+depends_on = None
+
+# As the states were when this was written: a migration does not follow later ones.
+STATUSES = {
+    "registered": "G",
+    "queued": "Q",
+    "instantiating": "I",
+    "launched": "O",
+    "running": "R",
+    "done": "D",
+    "error_recoverable": "E",
+    "adjusting_resources": "A",
+    "error_fatal": "F",
+}
+
+
+def upgrade() -> None:
+    op.create_table(
+        "array_progress",
+        sa.Column("array_id", BigId, autoincrement=False, nullable=False),
+        sa.Column("workflow_id", BigId, nullable=False),
+        *(sa.Column(name, BigId, nullable=False) for name in STATUSES),
+        sa.Column("num_retries", BigId, nullable=False),
+        sa.ForeignKeyConstraint(["array_id"], ["array.id"], name=op.f("fk_array_progress_array_id")),
+        sa.ForeignKeyConstraint(["workflow_id"], ["workflow.id"], name=op.f("fk_array_progress_workflow_id")),
+        sa.PrimaryKeyConstraint("array_id", name=op.f("pk_array_progress")),
+    )
+    op.create_index(op.f("ix_array_progress_workflow_id"), "array_progress", ["workflow_id"])
+    op.execute(sa.delete(sa.table("array_progress")))  # where an upgrade was cut off here
+    op.execute(_count_what_is_there())
+
+
+def downgrade() -> None:
+    op.drop_table("array_progress")
+
+
+def _count_what_is_there() -> sa.Insert:
+    array = sa.table("array", sa.column("id"), sa.column("workflow_id"))
+    task = sa.table("task", sa.column("array_id"), sa.column("status"), sa.column("num_attempts"))
+    progress = sa.table(
+        "array_progress",
+        *(sa.column(name) for name in ("array_id", "workflow_id", *STATUSES, "num_retries")),
+    )
+
+    def number(condition: sa.ColumnElement[bool], value: sa.ColumnElement[int] | int = 1) -> sa.Cast[int]:
+        return sa.cast(sa.func.coalesce(sa.func.sum(sa.case((condition, value), else_=0)), 0), sa.BigInteger)
+
+    counted = (
+        sa.select(
+            array.c.id,
+            array.c.workflow_id,
+            *(number(task.c.status == letter) for letter in STATUSES.values()),
+            number(task.c.num_attempts > 1, task.c.num_attempts - 1),
+        )
+        .select_from(array.outerjoin(task, task.c.array_id == array.c.id))
+        .group_by(array.c.id, array.c.workflow_id)
+    )
+    return progress.insert().from_select(list(progress.c), counted)
