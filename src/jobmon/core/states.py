@@ -695,6 +695,45 @@ TASK_INSTANCE_USER_LABEL: Final[Mapping[TaskInstanceStatus, str]] = {
 TASK_STATUSES_OF_USER_LABEL: Final[Mapping[str, tuple[TaskStatus, ...]]] = _TASK_LABELS
 USER_LABELS: Final = tuple(_TASK_LABELS)
 
+COLOURS: Final[Mapping[str, tuple[str, str]]] = {
+    "pending": ("#8b919c", "#7d8590"),
+    "scheduled": ("#56b4e9", "#7cc8f2"),
+    "running": ("#0072b2", "#3d9be0"),
+    "done": ("#009e73", "#1fb88c"),
+    "fatal": ("#d55e00", "#f0803c"),
+    "halted": ("#b8860b", "#e6b422"),
+}
+"""Colours of states on light and on dark ground; of Okabe and Ito's palette (2008), which colour-blind people can tell apart."""
+
+_WORKFLOW_COLOURS: Final[Mapping[str, tuple[WorkflowStatus, ...]]] = {
+    "pending": (_W.REGISTERING, _W.QUEUED, _W.INSTANTIATING, _W.LAUNCHED),
+    "running": (_W.RUNNING,),
+    "done": (_W.DONE,),
+    "fatal": (_W.FAILED,),
+    "halted": (_W.HALTED, _W.ABORTED),
+}
+_RUN_COLOURS: Final[Mapping[str, tuple[WorkflowRunStatus, ...]]] = {
+    "pending": (_R.REGISTERED, _R.LINKING, _R.BOUND, _R.INSTANTIATED, _R.LAUNCHED),
+    "running": (_R.RUNNING,),
+    "done": (_R.DONE,),
+    "fatal": (_R.ERROR,),
+    "halted": (_R.ABORTED, _R.STOPPED, _R.COLD_RESUME, _R.HOT_RESUME, _R.TERMINATED),
+}
+_COLOUR_OF: Final[Mapping[StrEnum, str]] = {s: name for name, g in _WORKFLOW_COLOURS.items() for s in g}
+_RUN_COLOUR_OF: Final = {s: name for name, g in _RUN_COLOURS.items() for s in g}
+
+
+def colour_name(status: StrEnum) -> str:
+    """Name in :data:`COLOURS` of the colour of a status of any of the four machines."""
+    if isinstance(status, TaskStatus):
+        return TASK_USER_LABEL[status].lower()
+    if isinstance(status, TaskInstanceStatus):
+        return TASK_INSTANCE_USER_LABEL[status].lower()
+    if isinstance(status, WorkflowRunStatus):
+        return _RUN_COLOUR_OF[status]
+    return _COLOUR_OF[status]
+
+
 SETTABLE_BY_HAND: Final = {
     name: status
     for status in (TaskStatus.DONE, TaskStatus.REGISTERED)

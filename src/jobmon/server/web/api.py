@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 from fastapi import FastAPI
@@ -26,6 +27,8 @@ from jobmon.server.web.request_watch import RequestWatch
 from jobmon.server.web.roles import Role
 from jobmon.server.web.routes import all_routers, probes
 from jobmon.server.web.state import ServerState
+from jobmon.server.web.ui.browser import Browsers
+from jobmon.server.web.ui.mount import add_pages, refused_page
 
 __all__ = ["JobmonConfig", "get_app"]
 
@@ -80,16 +83,27 @@ def get_app(
     app.add_middleware(GZipMiddleware, minimum_size=100_000, compresslevel=1)
     if role.may_write:
         app.add_middleware(EventIntake, state=state, prefixes=prefixes)
-    _add_gate(app, state, Doors(prefixes, AuthMode.NONE if token else auth_mode(config), token, worker_token))
+    doors = Doors(prefixes, AuthMode.NONE if token else auth_mode(config), token, worker_token)
+    verifier = None if doors.mode is AuthMode.NONE else TokenVerifier(database)
+    browsers = Browsers(doors.mode, token, verifier)
+    add_pages(app, state, browsers)
+    _add_gate(app, state, doors, verifier, browsers)
     app.add_middleware(RequestWatch, state=state)
     return app
 
 
-def _add_gate(app: FastAPI, state: ServerState, doors: Doors) -> None:
+def _add_gate(
+    app: FastAPI, state: ServerState, doors: Doors, verifier: TokenVerifier | None, browsers: Browsers
+) -> None:
     """Have requests pass the gate, and browsers sign in where that is wanted."""
-    verifier = None if doors.mode is AuthMode.NONE else TokenVerifier(state.database)
-    limits = RequestLimits.from_config(state.config)
-    app.add_middleware(RequestGate, doors=doors, verifier=verifier, limits=limits)
+    app.add_middleware(
+        RequestGate,
+        doors=doors,
+        verifier=verifier,
+        limits=RequestLimits.from_config(state.config),
+        browsers=browsers,
+        refuse_page=partial(refused_page, state),
+    )
     if doors.mode is AuthMode.OIDC:
         from jobmon.server.web.auth.oidc import sign_in_router
 

@@ -15,11 +15,13 @@ from __future__ import annotations
 import hmac
 import re
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from jobmon.core.wire_version import OWN_RANGE, UPGRADE_REQUIRED, WIRE_HEADERS, misunderstanding, spoken_range
@@ -28,6 +30,7 @@ from jobmon.server.web.auth.limits import BUSY_SECONDS, RequestLimits, limited, 
 from jobmon.server.web.auth.sessions import is_foreign_page, session_identity
 from jobmon.server.web.auth.settings import AuthMode
 from jobmon.server.web.identity import Identity, UserRole, claimed
+from jobmon.server.web.ui.browser import UI, Browsers, is_open_page, is_page
 from jobmon.server.web.wire import IDENTITY
 
 if TYPE_CHECKING:
@@ -91,6 +94,8 @@ class RequestGate:
         doors: tokens and paths.
         verifier: knows the tokens of the database.
         limits: how much may be asked for.
+        browsers: lets browsers in, to the pages.
+        refuse_page: what a browser is shown that is not let in (status, message, hint).
     """
 
     def __init__(
@@ -99,8 +104,11 @@ class RequestGate:
         doors: Doors,
         verifier: TokenVerifier | None = None,
         limits: RequestLimits | None = None,
+        browsers: Browsers | None = None,
+        refuse_page: Callable[[Request, int, str, str], Response] | None = None,
     ) -> None:
         self.app, self.doors, self.verifier, self.limits = app, doors, verifier, limits or RequestLimits()
+        self.browsers, self.refuse_page = browsers, refuse_page
         self._public = {*PUBLIC_PATHS, *(prefix + path for prefix in doors.prefixes for path in PUBLIC_PATHS)}
         self._worker_paths = tuple(f"{prefix}/worker/" for prefix in doors.prefixes)
 
@@ -124,6 +132,10 @@ class RequestGate:
             refused = await self._refusal(scope, headers)
         except Exception as error:  # noqa: BLE001 - the database cannot be asked: that is an answer too
             await errors.response_to(error, request_id)(scope, receive, send_with_id)
+            return
+        if refused is not None and self.refuse_page is not None and is_page(scope["path"]):
+            page = self.refuse_page(Request(scope), refused.status, refused.message, refused.hint)
+            await page(scope, receive, send_with_id)
             return
         if refused is not None:
             response = errors.error_response(
@@ -168,6 +180,11 @@ class RequestGate:
     async def _identity(self, scope: Scope, headers: Headers) -> Identity | Refusal:
         """Who sends a request."""
         shown, mode = _bearer(headers), self.doors.mode
+        if self.browsers is not None and is_page(scope["path"]) and not shown:
+            found = await self.browsers.identity(scope)
+            if found is None and is_open_page(scope["path"]):
+                return Identity("", UserRole.OBSERVER)
+            return found or Refusal(401, "Nobody has signed in.", headers=_CHALLENGE)
         said = claimed(headers.get("x-jobmon-user", "")[:_USER_CHARACTERS])
         if self.doors.token:
             if is_same(shown, self.doors.token):
@@ -234,8 +251,9 @@ def _bearer(headers: Headers) -> str:
 
 
 def _is_waiting_for_news(scope: Scope) -> bool:
-    """Whether a request is a controller's that waits for news of its run: it costs nothing while it does."""
-    return bool(scope["method"] == "GET" and scope["path"].endswith("/feed"))
+    """Whether a request waits for news, a controller's of its run or a browser's: it costs nothing while it does."""
+    path: str = scope["path"]
+    return scope["method"] == "GET" and (path.endswith("/feed") or path.startswith(f"{UI}/live/"))
 
 
 def is_same(shown: str, token: str) -> bool:

@@ -18,10 +18,12 @@ from jobmon.server.web.group_commit import GroupCommit
 from jobmon.server.web.roles import Role
 from jobmon.server.web.store.feed import RunPosition
 from jobmon.server.web.store.ownership import Owners
+from jobmon.server.web.ui.computed import Computed
 from jobmon.server.web.watching import Watching
 
 if TYPE_CHECKING:
     from jobmon.server.services.host import ServiceHost
+    from jobmon.server.web.ui.live import LiveTopics
 
 CONTROLLER = "controller"
 """What controllers are called in the history."""
@@ -146,6 +148,8 @@ class ServerState:
             owners=self.owners,
         )
         self.services: ServiceHost | None = None  # while the server runs, where they are its task
+        self.computed = Computed()
+        self.live: LiveTopics | None = None  # once the pages are served
         self.last_used = time.monotonic()
         self.is_closing = False
         self._limiter: CapacityLimiter | None = None
@@ -161,11 +165,14 @@ class ServerState:
         """Answer the long polls and begin no new ones."""
         self.is_closing = self.watching.readiness.is_closing = True
         self.feed.wake_all()
+        if self.live is not None:
+            self.live.close()
 
     def stop(self) -> None:
         """Give back what it holds; after the last request."""
         if self.feed.poller is not None:
             self.feed.poller.stop()
+        self.computed.stop()
         self.database.dispose()
 
     def touch(self) -> None:

@@ -1,0 +1,11 @@
+"""Clusters: their queues, their nodes, and who runs what."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from jobmon.server.web.ui.live import LiveSource
+from jobmon.server.web.ui.page_router import PageRouter
+
+pages = PageRouter()
+LIVE: Mapping[str, LiveSource] = {}

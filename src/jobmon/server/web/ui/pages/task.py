@@ -1,0 +1,11 @@
+"""One task: its attempts, what they wrote, and what stands around it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from jobmon.server.web.ui.live import LiveSource
+from jobmon.server.web.ui.page_router import PageRouter
+
+pages = PageRouter()
+LIVE: Mapping[str, LiveSource] = {}

@@ -1,0 +1,11 @@
+"""One workflow: how far it is, what went wrong, when what ran."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from jobmon.server.web.ui.live import LiveSource
+from jobmon.server.web.ui.page_router import PageRouter
+
+pages = PageRouter()
+LIVE: Mapping[str, LiveSource] = {}
