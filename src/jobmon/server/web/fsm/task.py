@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from jobmon.core import states
 from jobmon.core.states import (
@@ -69,6 +70,10 @@ class Step:
     note: str | None = None
 
 
+_step = lru_cache(4096)(Step)
+"""Steps without notes are the same few again and again."""
+
+
 @dataclass(slots=True)
 class Verdict:
     """The outcome of one event.
@@ -113,12 +118,12 @@ def decide(
     task_event = TASK_EVENT_OF_INSTANCE_STATE.get(after)
     task_after = None if task_event is None else states.target(TASK, task_before, task_event)
     if task_before in TASK_TERMINAL or not isinstance(task_after, TaskStatus):
-        verdict.steps.append(Step(event, before, after))
+        verdict.steps.append(_step(event, before, after))
         return verdict
     attempt.task_status = task_after
     if after is TaskInstanceStatus.INSTANTIATED:
         attempt.num_attempts += 1
-    verdict.steps.append(Step(event, before, after, task_before, task_after))
+    verdict.steps.append(_step(event, before, after, task_before, task_after))
     if task_event is TaskEvent.FAIL:
         verdict.steps.append(_decide_failed(attempt, cause))
     return verdict
@@ -145,4 +150,4 @@ def _decide_failed(attempt: Attempt, cause: Cause | None) -> Step:
     after = states.target(TASK, before, event)
     assert isinstance(after, TaskStatus), f"{before} has no {event}"
     attempt.task_status = after
-    return Step(event, task_from=before, task_to=after)
+    return _step(event, None, None, before, after)

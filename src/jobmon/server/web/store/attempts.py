@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import lru_cache
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -45,21 +46,14 @@ NO_POLICY = "{}"
 _instance: Any = TaskInstance.__table__
 _task: Any = Task.__table__
 
-_DETAILS = (
-    "nodename",
-    "process_group_id",
-    "distributor_id",
-    "stdout",
-    "stderr",
-    "stdout_log",
-    "stderr_log",
-    "exit_code",
-    "wallclock",
-    "maxrss",
-    "cpu",
-    "io",
-    "cause",
-)
+_NAMES = ("nodename", "process_group_id", "distributor_id", "stdout", "stderr", "cause")
+"""Details of an event that are told where they are not empty."""
+_FIGURES = ("stdout_log", "stderr_log", "exit_code", "wallclock", "maxrss", "cpu", "io")
+"""Those where nothing is something too."""
+_names_of: Callable[[InstanceEvent], tuple[Any, ...]] = attrgetter(*_NAMES)
+_figures_of: Callable[[InstanceEvent], tuple[Any, ...]] = attrgetter(*_FIGURES)
+_INSTANCE_STATUS = {status.value: status for status in TaskInstanceStatus}
+_TASK_STATUS = {status.value: status for status in TaskStatus}
 # Statements are built once: building one takes longer than running it.
 _LOCK_RUNS = (
     select(WorkflowRun.id, WorkflowRun.last_cursor)
@@ -118,8 +112,6 @@ _HISTORY_COLUMNS = (
     "note",
 )
 _APPEND_ERRORS = insert(TaskInstanceErrorLog)
-_EMPTY = (None, "", 0)
-_MAY_BE_ZERO = frozenset({"stdout_log", "stderr_log", "exit_code", "wallclock", "maxrss", "cpu", "io"})
 
 
 @dataclass
@@ -184,13 +176,13 @@ def attempts_load(
     ids = sorted(set(task_instance_ids))
     for start in range(0, len(ids), CHUNK):
         statement = dialect.lock_rows(connection, _LOAD)
-        for row in connection.execute(statement, {"ids": ids[start : start + CHUNK]}):
+        for row in connection.execute(statement, {"ids": ids[start : start + CHUNK]}).all():
             loaded[row[0]] = Attempt(
                 row[0],
                 row[1],
                 row[2],
-                TaskInstanceStatus(row[3]),
-                TaskStatus(row[4]),
+                _INSTANCE_STATUS[row[3]],
+                _TASK_STATUS[row[4]],
                 row[5],
                 row[6],
                 row[7],
@@ -326,10 +318,10 @@ class _Writer:
         values["report_by_date"] = self.now + timedelta(seconds=event.next_report_increment)
 
     def _details(self, values: dict[str, Any], event: InstanceEvent) -> None:
-        for name in _DETAILS:
-            value = getattr(event, name)
-            if value is not None and (value not in _EMPTY or name in _MAY_BE_ZERO):
-                values[name] = value
+        values.update({name: each for name, each in zip(_NAMES, _names_of(event), strict=True) if each})
+        values.update(
+            {name: each for name, each in zip(_FIGURES, _figures_of(event), strict=True) if each is not None}
+        )
         if event.next_report_increment:
             values["report_by_date"] = self.now + timedelta(seconds=event.next_report_increment)
 
@@ -348,13 +340,14 @@ class _Writer:
     def _count(self) -> None:
         """Keep the counters of tasks by status."""
         changes = Changes()
-        for attempt, step in self.history:
-            if step.task_to is not None and step.task_from is not None:
-                changes.move(attempt.array_id, step.task_from, step.task_to)
+        moved = Counter((attempt.array_id, step.task_from, step.task_to) for attempt, step in self.history)
+        for (array_id, before, after), count in moved.items():
+            if before is not None and after is not None:
+                changes.move(array_id, before, after, count)
         for attempt in self.attempts.values():
-            before, after = attempt.counts_before[0], attempt.num_attempts
-            if before != after:
-                changes.retry(attempt.array_id, max(0, after - 1) - max(0, before - 1))
+            num_before, num_after = attempt.counts_before[0], attempt.num_attempts
+            if num_before != num_after:
+                changes.retry(attempt.array_id, max(0, num_after - 1) - max(0, num_before - 1))
         progress_add(self.connection, changes)
 
     def _update_tasks(self, attempts: Sequence[Attempt]) -> None:
@@ -380,12 +373,11 @@ class _Writer:
 
 
 def update_by_id(connection: Connection, table: Any, values_by_id: Mapping[int, Mapping[str, Any]]) -> None:
-    """Update rows by id, one statement for all rows that set the same columns."""
+    """Update rows by id, one statement for all rows that set the same columns in the same order."""
     groups: dict[tuple[str, ...], list[tuple[Any, ...]]] = defaultdict(list)
     for row_id in sorted(values_by_id):
         values = values_by_id[row_id]
-        columns = tuple(sorted(values))
-        groups[columns].append((*(values[name] for name in columns), row_id))
+        groups[tuple(values)].append((*values.values(), row_id))
     for columns, rows in groups.items():
         bulk.update_rows(connection, table, columns, rows)
 
