@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 
 import uvloop
 
-from bench.load import floods, soak
+from bench.load import bare, floods, soak
 from bench.load.place import Kind, Servers, database
 from bench.load.simulation import Outcome, Shape, Simulation
 from bench.workflows import independent
@@ -107,6 +107,13 @@ def in_batches(setting: Setting) -> float:
 
 
 @cache
+def bare_rows(setting: Setting) -> float:
+    """Events per second whose rows the database takes, without a server."""
+    with database(setting.kind) as uri:
+        return bare.rows_per_second(uri, 4, setting.scaled(5000, 50), 3)
+
+
+@cache
 def heartbeats(setting: Setting) -> float:
     """Signs of life per second in batches."""
     with _Served(setting) as servers:
@@ -192,7 +199,10 @@ MEASURES: dict[str, tuple[Measure, ...]] = {
         ),
         Measure("  median", "ms", lambda s: percentile(paced(s), 0.5) * 1e3),
     ),
-    "batches": (Measure("events in batches of 500", "/s", in_batches, 50_000, True),),
+    "batches": (
+        Measure("events in batches of 500", "/s", in_batches, 50_000, True),
+        Measure("  their rows alone, written without a server", "/s", bare_rows),
+    ),
     "heartbeats": (Measure("heartbeats in batches of 500", "/s", heartbeats, 10_000, True),),
     "bind": (Measure("bind 100 000 tasks", "s", bind, 15),),
     "institute": (

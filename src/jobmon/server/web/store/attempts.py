@@ -91,7 +91,7 @@ _LOAD = (
     .where(dialect.among(TaskInstance.id, "ids"))
     .order_by(TaskInstance.id)
 )
-_MARK_TASKS = (
+MARK_TASKS = (
     update(Task)
     .where(dialect.among(Task.id, "ids"))
     .values(status=bindparam("new_status"), status_date=bindparam("now"))
@@ -368,7 +368,7 @@ class _Writer:
             for start in range(0, len(ids), CHUNK):
                 chunk = ids[start : start + CHUNK]
                 values = {"ids": chunk, "new_status": status.value, "now": self.now}
-                self.connection.execute(_MARK_TASKS, values)
+                self.connection.execute(MARK_TASKS, values)
         update_by_id(self.connection, _task, singly)
 
 
