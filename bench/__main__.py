@@ -13,7 +13,7 @@ from pathlib import Path
 
 from bench import machine
 from bench.place import MeasurementError, NotHereError
-from bench.row import HEADINGS, Answer, Row, line, markdown
+from bench.row import HEADINGS, Answer, Row, line, markdown, replace_between
 
 NAMES = (
     "import_time",
@@ -86,14 +86,8 @@ def write(page: Path, answers: Sequence[Answer], about: str, command: str) -> No
     Raises:
         ValueError: the page has no place for them.
     """
-    text = page.read_text(encoding="utf-8")
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        raise ValueError(f"{page} has no lines '{BEGIN}' and '{END}', between which the results belong.")
     today = datetime.now(UTC).date().isoformat()
-    results = f"\n`{command}`, {today}, on {about}.\n\n{markdown(answers)}\n"
-    page.write_text(before + BEGIN + results + END + after, encoding="utf-8")
+    replace_between(page, BEGIN, END, f"`{command}`, {today}, on {about}.\n\n{markdown(answers)}")
 
 
 if __name__ == "__main__":

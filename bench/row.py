@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -87,3 +88,16 @@ def markdown(answers: Iterable[Answer]) -> str:
     """The lines as a table."""
     rows = [HEADINGS, ("---", "---:", "---:", "---", "---"), *(answer.cells for answer in answers)]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
+
+
+def replace_between(page: Path, begin: str, end: str, text: str) -> None:
+    """Replace what a page has between two marks.
+
+    Raises:
+        ValueError: it has no such marks.
+    """
+    before, has_begin, rest = page.read_text(encoding="utf-8").partition(begin)
+    _, has_end, after = rest.partition(end)
+    if not (has_begin and has_end):
+        raise ValueError(f"{page} has no lines '{begin}' and '{end}', between which the table belongs.")
+    page.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")

@@ -15,7 +15,7 @@ from bench.load.client import Refused
 from bench.load.measures import MEASURES, Measure, Setting
 from bench.load.place import LABELS, Kind
 from bench.place import MeasurementError, NotHereError
-from bench.row import in_words
+from bench.row import in_words, replace_between
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "performance.md"
 BEGIN, END = "<!-- databases -->", "<!-- end of databases -->"
@@ -104,16 +104,10 @@ def write(
     Raises:
         ValueError: the page has no place for it.
     """
-    text = page.read_text(encoding="utf-8")
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        raise ValueError(f"{page} has no lines '{BEGIN}' and '{END}', between which the table belongs.")
     rule = ["---", "---:", *("---:" for _ in kinds), "---"]
     table = "\n".join(f"| {' | '.join(row)} |" for row in [headings(kinds), rule, *answers])
     today = datetime.now(UTC).date().isoformat()
-    results = f"\n`{command}`, {today}, on {about}.\n\n{table}\n"
-    page.write_text(before + BEGIN + results + END + after, encoding="utf-8")
+    replace_between(page, BEGIN, END, f"`{command}`, {today}, on {about}.\n\n{table}")
 
 
 if __name__ == "__main__":
