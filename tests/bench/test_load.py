@@ -102,7 +102,7 @@ def test_a_simulation_is_measured_for_some_time(tmp_path):
 @pytest.mark.e2e
 def test_the_command_prints_the_table(capsys):
     """A line for the measurement, here on one database and small."""
-    assert main(["batches", "--on", "sqlite", "--scale", "0.01"]) == 0
+    assert main(["heartbeats", "--on", "sqlite", "--scale", "0.01"]) == 0
     printed = capsys.readouterr().out.splitlines()
     assert len(printed) == 2 + 1
     assert not [each for each in printed if "?" in each.replace("ok?", "")]
