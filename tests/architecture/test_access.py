@@ -22,6 +22,8 @@ from jobmon.server.web.identity import (
 from jobmon.server.web.roles import only_reads
 from jobmon.server.web.routes import all_routers, probes
 from jobmon.server.web.store.ownership import SUBJECTS
+from jobmon.server.web.ui.browser import SIGN_IN_PATH, UI
+from jobmon.server.web.ui.pages import all_pages
 from jobmon.server.web.wire import WireRoute, WireRouter
 
 ROUTES = [
@@ -62,15 +64,26 @@ def served(routes: list[BaseRoute]) -> Iterator[tuple[str, set[str]]]:
 
 
 def test_what_is_served_beside_the_routes_only_reads(app: FastAPI) -> None:
-    """Whatever is no route of messages has nothing but GET: nobody looks there whose a workflow is."""
+    """Whatever is no route of messages, and no form, has nothing but GET: nobody looks there whose a workflow is."""
     known = {path for path, _ in ROUTES}
+    forms = {UI + page.path for pages in all_pages() for page in pages.routes if page.act is not None}
     beside = {
         path: methods
         for path, methods in served(app.routes)
-        if path not in known and path.removeprefix("/api/v3") not in known
+        if path not in known and path.removeprefix("/api/v3") not in known and path not in forms
     }
     assert beside
-    assert not [path for path, methods in beside.items() if methods - {"GET", "HEAD"}]
+    changing = {path for path, methods in beside.items() if methods - {"GET", "HEAD"}}
+    assert changing == {SIGN_IN_PATH, f"{UI}/sign-out"}
+
+
+def test_forms_ask_for_the_owner_of_what_they_name() -> None:
+    """Those that name no workflow and no task change what all share, and ask for more than to be known."""
+    forms = [page for pages in all_pages() for page in pages.routes if page.act is not None]
+    assert forms
+    for form in forms:
+        is_named = "{workflow_id}" in form.path or "{task_id}" in form.path
+        assert form.access is Access.OWNER if is_named else form.access in (Access.USER, Access.ADMIN)
 
 
 def test_a_route_whose_owner_cannot_be_told_is_refused_at_import() -> None:

@@ -49,7 +49,7 @@ RESUME = """
 import json
 from jobmon.client.commands.resume import resume_workflow
 try:
-    print("RESULT", json.dumps(resume_workflow(1, increase_resource={increase}).final_status))
+    print("RESULT", json.dumps(resume_workflow({workflow_id}, increase_resource={increase}).final_status))
 except ValueError as error:
     print("ERROR", json.dumps(str(error)))
 """
@@ -57,7 +57,8 @@ except ValueError as error:
 
 def resume(place: Place, increase: bool) -> str:
     """Resume by id; how it ended, or the error."""
-    script = place.start_python(RESUME.format(increase=increase))
+    ((workflow_id,),) = place.sql("SELECT max(id) FROM workflow")
+    script = place.start_python(RESUME.format(workflow_id=workflow_id, increase=increase))
     script.end()
     word = script.said("RESULT") or script.said("ERROR")
     assert word, script.text

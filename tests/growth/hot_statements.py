@@ -53,8 +53,9 @@ from jobmon.server.web.store import (
     usage,
 )
 from jobmon.server.web.store.define import table_of
-from jobmon.server.web.store.eta import workflows_count_tasks
+from jobmon.server.web.store.progress import progress_recount, workflows_progress
 from jobmon.server.web.store.prune import ENDED
+from jobmon.server.web.store.template_graph import workflow_template_graph
 
 FEW = 10_000
 WORKFLOW = 200_000
@@ -308,9 +309,19 @@ QUESTIONS = [
         ),
     ),
     Question(
-        "eta.workflows_count_tasks",
+        "progress.workflows_progress",
+        FEW,
+        lambda m, c, now: workflows_progress(c, [m.small.workflow_id]),
+    ),
+    Question(
+        "progress.progress_recount",
         WORKFLOW,
-        lambda m, c, now: workflows_count_tasks(c, [m.small.workflow_id]),
+        lambda m, c, now: progress_recount(c, m.small.workflow_id),
+    ),
+    Question(
+        "template_graph.workflow_template_graph",
+        WORKFLOW,
+        lambda m, c, now: workflow_template_graph(c, m.small.workflow_id),
     ),
     Question(
         "eta.workflow_read_run_times",
@@ -321,7 +332,7 @@ QUESTIONS = [
         "eta.workflow_read_eta",
         WORKFLOW,
         lambda m, c, now: eta.workflow_read_eta(
-            c, m.small.workflow_id, workflows_count_tasks(c, [m.small.workflow_id])[m.small.workflow_id], now
+            c, m.small.workflow_id, workflows_progress(c, [m.small.workflow_id])[m.small.workflow_id], now
         ),
     ),
     Question(

@@ -14,9 +14,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sqlalchemy import Connection, bindparam, case, delete, func, insert, select, update
+from sqlalchemy import Connection, bindparam, case, func, insert, select, update
 
 from jobmon.core.states import TASK_TERMINAL, TaskStatus
+from jobmon.server.web import dialect
 from jobmon.server.web.models import Array, ArrayProgress, Task
 
 STATUS_COLUMNS: Final[Mapping[TaskStatus, str]] = {status: status.name.lower() for status in TaskStatus}
@@ -90,13 +91,11 @@ def progress_recount(connection: Connection, workflow_id: int) -> None:
     for array_id, letter, count, retries in connection.execute(counted):
         counts[array_id][STATUS_COLUMNS[TaskStatus(letter)]] = count
         counts[array_id][RETRIES] += int(retries or 0)
-    connection.execute(delete(ArrayProgress).where(ArrayProgress.workflow_id == workflow_id))
     rows = [
         {"array_id": array_id, "workflow_id": workflow_id, **dict.fromkeys(_COLUMNS, 0), **counted_of}
         for array_id, counted_of in sorted(counts.items())
     ]
-    if rows:
-        connection.execute(insert(ArrayProgress), rows)
+    dialect.upsert(connection, _table, rows, _COLUMNS)
 
 
 @dataclass(slots=True)

@@ -1,8 +1,8 @@
 """Which templates of a workflow wait for which: the graph of the tasks, drawn small. Reads only.
 
-Of a small workflow every task is looked at, of a large one some of each array, spread evenly: tasks of one template nearly
-always wait for tasks of the same templates. Both lists of neighbours are read, and of long ones only the ends: what is
-missed at one end of an edge is found at the other.
+Of a small workflow every task is looked at, of a large one some of each array, and some spread evenly over all: tasks of one
+template nearly always wait for tasks of the same templates. Both lists of neighbours are read, and of long ones only the ends:
+what is missed at one end of an edge is found at the other.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from jobmon.server.web.store.progress import workflows_progress
 EXACT_TASKS: Final = 2000
 """Workflows of up to so many tasks are looked at as a whole."""
 SAMPLED_TASKS: Final = 2000
-"""Tasks of a larger one that are looked at, all arrays together; at least two of each."""
+"""So many tasks of a larger one are looked at, spread evenly; and half as many again, at least two of each array."""
 LIST_CHARACTERS: Final = 300
 """Of a list of neighbours so much is read from its beginning and from its end."""
 CACHED_GRAPHS: Final = 500
@@ -105,16 +105,16 @@ def _tasks(
     wanted = select(Task.node_id, Task.array_id).where(Task.workflow_id == workflow_id)
     if is_exact:
         return {row[0]: row[1] for row in connection.execute(wanted)}
-    share = max(2, SAMPLED_TASKS // max(1, len(sizes)))
-    ids: list[int] = []
-    for array_id in sizes:
-        first, last = connection.execute(
-            select(func.min(Task.id), func.max(Task.id)).where(Task.array_id == array_id)
-        ).one()
-        if first is not None:
-            ids += {first + (last - first) * i // (share - 1) for i in range(share)}
     found: dict[int, int] = {}
-    for part in chunks(ids):
+    share = max(2, SAMPLED_TASKS // (2 * len(sizes)))
+    for array_id in sizes:  # some of each, however few it has
+        some = wanted.where(Task.array_id == array_id).limit(share)
+        found |= {row[0]: row[1] for row in connection.execute(some)}
+    ids = select(Task.id).where(Task.workflow_id == workflow_id).limit(1)
+    first = connection.scalar(ids.order_by(Task.id)) or 0
+    last = connection.scalar(ids.order_by(Task.id.desc())) or 0
+    spread = {first + (last - first) * i // SAMPLED_TASKS for i in range(SAMPLED_TASKS + 1)}
+    for part in chunks(sorted(spread)):
         found |= {row[0]: row[1] for row in connection.execute(wanted.where(Task.id.in_(part)))}
     return found
 
