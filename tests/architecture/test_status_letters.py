@@ -25,7 +25,7 @@ EXCEPTIONS = {
     "plugins/slurm/listing.py": ({"A"}, "a letter of squeue's fields"),
     "plugins/slurm/submission.py": ({"G"}, "a unit of memory"),
     "plugins/slurm/worker_node.py": ({"K"}, "a unit of memory"),
-    "server/migrations/versions/0007_array_progress.py": (
+    "server/migrations/versions/0007_counters.py": (
         {"G", "Q", "I", "O", "R", "D", "E", "A", "F"},
         "tasks' states as they were then: a migration does not follow later ones",
     ),

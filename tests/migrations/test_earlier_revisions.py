@@ -18,6 +18,7 @@ from jobmon.server.web.db_admin import (
     schema_differences,
     upgrade,
 )
+from jobmon.server.web.schema_dialect import UNCHECKED_ON_POSTGRESQL
 
 
 @pytest.mark.parametrize("revision", EARLIER)
@@ -66,6 +67,12 @@ def test_migrations_and_models_make_the_same(backend: Backend, tmp_path: Path) -
         for name in sorted(names):
             for get in ("get_pk_constraint", "get_unique_constraints", "get_foreign_keys", "get_indexes"):
                 found = [getattr(each, get)(name) for each in inspectors]
+                if get == "get_foreign_keys" and backend is Backend.POSTGRESQL:
+                    found[1] = [
+                        each
+                        for each in found[1]
+                        if (name, each["constrained_columns"][0]) not in UNCHECKED_ON_POSTGRESQL
+                    ]
                 both = [sorted(each, key=str) if isinstance(each, list) else each for each in found]
                 assert both[0] == both[1], (name, get)
             nullable = [{c["name"]: c["nullable"] for c in each.get_columns(name)} for each in inspectors]

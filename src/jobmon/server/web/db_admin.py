@@ -55,6 +55,7 @@ from jobmon.server.web.schema_dialect import (
     commits_definitions,
     create_database_if_missing,
     describe_sizes,
+    is_made,
     prepare_empty_schema,
     schema_transaction,
 )
@@ -210,8 +211,8 @@ def schema_differences(connection: Connection) -> list[str]:
 
     ours = Base.metadata.tables
 
-    def is_ours(_thing: Any, name: str | None, kind: str, _reflected: bool, _other: Any) -> bool:
-        return kind != "table" or name in ours
+    def is_ours(thing: Any, name: str | None, kind: str, _reflected: bool, _other: Any) -> bool:
+        return (kind != "table" or name in ours) and is_made(connection, thing)
 
     options = {"compare_type": True, "include_object": is_ours}
     return [

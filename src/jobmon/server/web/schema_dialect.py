@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, text
+from sqlalchemy import URL, Connection, Engine, ForeignKeyConstraint, NullPool, create_engine, text
 from sqlalchemy.exc import DBAPIError
 
 from jobmon.server.web import dialect
@@ -25,6 +25,31 @@ LOCK_WAIT_SECONDS = 3600.0
 _UNKNOWN_DATABASE = 1049
 _DATABASE_EXISTS = 1007
 _MYSQL = ("mysql", "mariadb")
+
+
+UNCHECKED_ON_POSTGRESQL = frozenset(
+    {
+        ("edge", "dag_id"),
+        ("edge", "node_id"),
+        ("node_arg", "arg_id"),
+        ("node_arg", "node_id"),
+        ("task", "status"),
+        ("task_arg", "arg_id"),
+        ("task_arg", "task_id"),
+        ("task_history", "task_id"),
+        ("task_history", "workflow_run_id"),
+        ("task_instance", "status"),
+    }
+)
+"""Tables and columns of references that are not there."""
+
+
+def is_made(connection: Connection, part: Any) -> bool:
+    """Whether a part of the models is there on this kind of database: PostgreSQL does not check the references of the tables
+    that are written most, for it looks each up by a statement of its own."""
+    if connection.dialect.name != "postgresql" or not isinstance(part, ForeignKeyConstraint):
+        return True
+    return (part.table.name, part.column_keys[0]) not in UNCHECKED_ON_POSTGRESQL
 
 
 class SchemaLocked(Exception):
