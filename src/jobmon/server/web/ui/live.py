@@ -121,19 +121,24 @@ class LiveTopics:
 
     def _send(self, topic: _Topic, parts: Parts, *, everything: bool) -> None:
         """Send the parts that differ from those sent last; all of them first, for a page may be older than its stream."""
+        events = []
         for name, html in parts.items():
             if not everything and topic.sent.get(name) == html:
                 continue
             topic.sent[name] = html
             lines = "".join(f"data: {line}\n" for line in html.splitlines() or [""])
-            message = f"event: {name}\n{lines}\n".encode()
-            for queue in topic.watchers:
-                if queue.full():
-                    while not queue.empty():
-                        queue.get_nowait()
-                    queue.put_nowait(None)  # it connects again and loads everything
-                else:
-                    queue.put_nowait(message)
+            events.append(f"event: {name}\n{lines}\n")
+        if not events:
+            return
+        # One message for all: what waits for a browser are draws, however many parts they have.
+        message = "".join(events).encode()
+        for queue in topic.watchers:
+            if queue.full():
+                while not queue.empty():
+                    queue.get_nowait()
+                queue.put_nowait(None)  # it connects again and loads everything
+            else:
+                queue.put_nowait(message)
 
     def close(self) -> None:
         """Let everybody go; called on the loop, when the server closes."""

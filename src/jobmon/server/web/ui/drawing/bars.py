@@ -32,7 +32,7 @@ def progress_bar(by_status: Mapping[str, int]) -> Markup:
     total = sum(counts.values())
     words = ", ".join(f"{count} {label.lower()}" for label, count in counts.items()) or "no tasks"
     parts, at = [], 0.0
-    for label, width in _widths(counts, total):
+    for label, width in widths(counts, total):
         parts.append(
             Markup('<rect class="c-{}" x="{:.1f}" y="0" width="{:.1f}" height="10"/>').format(
                 label.lower(), at, width
@@ -45,7 +45,7 @@ def progress_bar(by_status: Mapping[str, int]) -> Markup:
     ).format(WIDTH, words, words, Markup("").join(parts))
 
 
-def _widths(counts: Mapping[str, int], total: int) -> list[tuple[str, float]]:
+def widths(counts: Mapping[str, int], total: int) -> list[tuple[str, float]]:
     """Widths that are at least visible and together fill the bar."""
     least = 8.0
     free = WIDTH - least * len(counts)

@@ -12,12 +12,12 @@ from jobmon.server.web.ui.pages import (
     help_page,
     task,
     template,
-    tools,
+    tool,
     workflow,
     workflows,
 )
 
-_GROUPS = (workflows, workflow, template, task, tools, clusters, actions)
+_GROUPS = (workflows, workflow, template, task, tool, clusters, actions)
 LIVE_SOURCES: Mapping[str, LiveSource] = {
     kind: source for group in _GROUPS for kind, source in group.LIVE.items()
 }
