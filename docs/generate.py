@@ -290,3 +290,5 @@ if __name__ == "__main__":
         print(f"docs/{name}")
     for drawing in state_diagrams.draw_stale():
         print(f"docs/diagrams/{drawing}")
+    for drawing in state_diagrams.write_pages():
+        print(f"src/jobmon/server/web/ui/drawing/machines/{drawing}")

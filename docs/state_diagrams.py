@@ -6,6 +6,7 @@ Each drawing bears the hash of the text it was drawn from, so that a stale one i
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 import subprocess
 from collections import defaultdict
@@ -22,6 +23,10 @@ MACHINES: Mapping[str, Mapping[Any, Mapping[Any, Any]]] = {
     "task": states.TASK,
     "task_instance": states.TASK_INSTANCE,
 }
+PAGES = (
+    Path(__file__).resolve().parents[1] / "src" / "jobmon" / "server" / "web" / "ui" / "drawing" / "machines"
+)
+"""The same drawings for the help page of the server, in its colours."""
 EVENTS_PER_LINE = 3
 LINE_BREAK = "\\n"
 
@@ -80,4 +85,55 @@ def draw_stale() -> list[str]:
         drawn = subprocess.run(["dot", "-Tsvg"], input=source, capture_output=True, text=True, check=True)
         svg = drawn.stdout[drawn.stdout.index("<svg") :]
         (DRAWINGS / f"{name}.svg").write_text(f"{mark(source)}\n{svg}", encoding="utf-8")
+    return [f"{name}.svg" for name in names]
+
+
+# -- for the pages of the server ------------------------------------------------------------------------
+_GROUP = re.compile(r'<g id="(?:node|edge)\d+" class="(node|edge)">\s*<title>(.*?)</title>')
+_LOOKS = re.compile(r' (?:fill|stroke|font-family|font-size)="[^"]*"')
+_GROUND = re.compile(r"<polygon [^>]*/>\s*(?=<!-- begin -->)")
+
+
+def page_drawing(drawing: str, table: Mapping[Any, Mapping[Any, Any]]) -> str:
+    """A drawing without looks of its own: boxes have the class of their state's colour, the rest is the stylesheet's.
+
+    Args:
+        drawing: what ``dot`` made.
+        table: the machine.
+    """
+    by_name = {state.name: state for state in table}
+
+    def group(found: re.Match[str]) -> str:
+        kind, title = found[1], found[2]
+        colour = f" c-{states.colour_name(by_name[title])}" if title in by_name else ""
+        return f'<g class="{kind}{colour}">'
+
+    svg = _GROUND.sub("", drawing[drawing.index("<svg") :])
+    svg = _GROUP.sub(group, svg)
+    svg = re.sub(r"<!--.*?-->\n?|<title>.*?</title>\n?| id=\"[^\"]*\"", "", svg)
+    svg = _LOOKS.sub("", svg)
+    return re.sub(
+        r'<svg width="[^"]*" height="[^"]*"\s*', '<svg class="machine" aria-hidden="true" ', svg, count=1
+    )
+
+
+def stale_pages() -> list[str]:
+    """Names of the machines whose drawings for the pages are not made of today's."""
+    return [name for name in MACHINES if _page_text(name) != _read(PAGES / f"{name}.svg")]
+
+
+def _page_text(name: str) -> str:
+    return page_drawing((DRAWINGS / f"{name}.svg").read_text(encoding="utf-8"), MACHINES[name])
+
+
+def _read(path: Path) -> str:
+    return path.read_text(encoding="utf-8") if path.is_file() else ""
+
+
+def write_pages() -> list[str]:
+    """Write those anew that are stale; names of the files."""
+    PAGES.mkdir(exist_ok=True)
+    names = stale_pages()
+    for name in names:
+        (PAGES / f"{name}.svg").write_text(_page_text(name), encoding="utf-8")
     return [f"{name}.svg" for name in names]

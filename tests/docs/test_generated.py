@@ -88,3 +88,4 @@ def test_drawings_are_of_todays_tables() -> None:
     import state_diagrams
 
     assert state_diagrams.stale() == [], "run 'make docs'"
+    assert state_diagrams.stale_pages() == [], "run 'make docs'"

@@ -116,7 +116,7 @@ def test_the_end_is_told_once_to_each(scene: Scene) -> None:
         "jobmon workflow resume",
     ):
         assert words in notice.text
-    assert f"https://gui.example/#/workflow/{scene.workflow.workflow_id}" in notice.text
+    assert f"https://gui.example/ui/workflow/{scene.workflow.workflow_id}" in notice.text
     assert notice.data["run_status"] == "ERROR"
     assert notice.data["tasks"] == {"PENDING": 2}
     assert notice.data["run_seconds"] == 3725

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from jobmon.client.following import read_progress
+from jobmon.client.pages import workflow_page
 from jobmon.client.result import WorkflowRunResult
 from jobmon.core.configuration import JobmonConfig
 from jobmon.core.exceptions import JobmonError, UsageError
@@ -149,16 +150,23 @@ def require_no_functions(workflow: Workflow, hooks: TaskHooks) -> None:
     )
 
 
-def how_to_follow(result: WorkflowRunResult) -> str:
-    """What to type to look after a detached run."""
+def how_to_follow(result: WorkflowRunResult, stream: TextIO | None = None) -> str:
+    """What to type to look after a detached run.
+
+    Args:
+        result: of the run.
+        stream: where this will be written, which decides whether the link to its page lets in who reads it.
+    """
     number = result.workflow_id
     status = WorkflowRunStatus(str(result)).name
     if result.waits_for:
         how = f"begins when {result.place} starts, which waits for: {result.waits_for}"
     else:
         how = f"goes on by itself{f', in {result.place}' if result.place else ''} ({status})"
+    page = "" if result._requester is None else workflow_page(result._requester, number, stream)
+    see = f"  see it:       {page}\n" if page else ""
     return (
-        f"workflow {number}: run {result.workflow_run_id} {how}\n"
+        f"workflow {number}: run {result.workflow_run_id} {how}\n{see}"
         f"  watch it:     jobmon workflow attach {number}\n"
         f"  wait for it:  jobmon workflow wait {number}\n"
         f"  stop it:      jobmon workflow stop {number}            (--drain lets running tasks finish)\n"

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from jobmon.client.pages import tell_page, workflow_page
 from jobmon.client.progress import RunDisplay, choose_display, how_to_go_on, last_words, say, title
 from jobmon.client.result import WorkflowRunResult, errors_by_task, fetch_errors
 from jobmon.core.configuration import JobmonConfig
@@ -87,9 +88,9 @@ def run_workflow(workflow: Workflow, request: RunRequest, config: JobmonConfig) 
         if request.was_being_run:
             workflow.update_tasks()
     is_shown = config.get_boolean("progress", "enabled") and sys.stderr is not None
-    gui_url = str(config.get("http", "gui_url")).rstrip("/")
-    if gui_url:
-        logger.info("workflow %d: %s/#/workflow/%d", workflow.workflow_id, gui_url, workflow.workflow_id)
+    logger.info(
+        "workflow %d: %s", workflow.workflow_id, workflow_page(workflow.requester, workflow.workflow_id)
+    )
     if request.detach:
         return _detach(workflow, request, config, is_shown)
     return _run_here(workflow, request, config, hooks, is_shown)
@@ -109,6 +110,8 @@ def _run_here(
     statuses = (task._final_status or task._initial_status for task in workflow.tasks.values())
     done_before = sum(status == TaskStatus.DONE for status in statuses)
     name = title(workflow.workflow_id, workflow.name)
+    if is_shown:
+        tell_page(workflow.requester, workflow.workflow_id, sys.stderr)
     display.start(f"{name}: {len(workflow.tasks)} tasks, {done_before} done before")
     try:
         controller.start()
@@ -173,7 +176,7 @@ def _detach(
 
     result._take = take
     if is_shown:
-        say(sys.stderr, how_to_follow(result))
+        say(sys.stderr, how_to_follow(result, sys.stderr))
     return result
 
 

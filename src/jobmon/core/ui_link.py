@@ -52,5 +52,16 @@ def entrance(url: str, token: str, path: str, now: float) -> str:
     return f"{url.rstrip('/')}{ENTER_PATH}?to={quote(path)}&ticket={make_ticket(token, now)}"
 
 
+def page_address(address: str, path: str) -> str:
+    """Address of a page of a server for many.
+
+    Args:
+        address: of the GUI or the server, with or without ``/ui`` at its end; empty: there is none.
+        path: of the page, such as ``/ui/workflow/12``.
+    """
+    root = address.strip().rstrip("/").removesuffix("/ui")
+    return root + path if root else ""
+
+
 def _signature(token: str, said: str) -> str:
     return hmac.new(token.encode(), f"jobmon ui {said}".encode(), hashlib.sha256).hexdigest()[:40]

@@ -16,6 +16,7 @@ from jobmon.client.cli.doctor import doctor
 from jobmon.client.cli.group import CommandGroup
 from jobmon.client.cli.server import server
 from jobmon.client.cli.task import task
+from jobmon.client.cli.ui import ui
 from jobmon.client.cli.workflow import workflow
 
 INTERRUPTED = 130
@@ -107,7 +108,7 @@ def version(components: bool) -> None:
         click.echo(f"{name}: {text}")
 
 
-for _command in (workflow, task, cluster, config, server, doctor, completion):
+for _command in (workflow, task, cluster, config, server, ui, doctor, completion):
     cli.add_command(_command)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -39,7 +40,7 @@ def _tell(workflow_id: int, result: WorkflowRunResult) -> None:
     if result.is_detached:
         from jobmon.client.detached import how_to_follow
 
-        click.echo(how_to_follow(result))
+        click.echo(how_to_follow(result, sys.stdout))
         return
     words = how_it_ended(workflow_id, result)
     if result != WorkflowRunStatus.DONE.value:

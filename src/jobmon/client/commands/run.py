@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
@@ -133,6 +134,7 @@ def run_registered(
     verb: str,
 ) -> WorkflowRunResult:
     """Run what is not done of a workflow nobody runs, here or in a process of its own."""
+    from jobmon.client.pages import tell_page
     from jobmon.client.progress import SilentDisplay, title
     from jobmon.client.result import WorkflowRunResult
     from jobmon.client.run import options_for, wait_for
@@ -145,6 +147,8 @@ def run_registered(
         return run_detached(requester, metadata.id, options, config, request.startup_timeout, request.job)
     display = display or SilentDisplay()
     controller = Controller(requester, metadata.id, options, on_progress=display.update, config=config)
+    if not isinstance(display, SilentDisplay):
+        tell_page(requester, metadata.id, sys.stderr)
     display.start(f"{title(metadata.id, metadata.name)}: {verb}")
     try:
         controller.start()

@@ -6,16 +6,35 @@ import math
 from dataclasses import dataclass
 
 from jobmon.client.report.figures import Figures, Outcome, TemplateFigures, Use
+from jobmon.core.recommendation import (
+    CLOSE,
+    LEAST_MEMORY_MIB,
+    LEAST_RUNTIME_SECONDS,
+    LOOSE,
+    MEMORY_FACTOR,
+    RUNTIME_FACTOR,
+    memory_to_ask_for,
+    runtime_to_ask_for,
+)
 from jobmon.core.resources import describe_memory
 from jobmon.core.words import describe_duration
 
-MEMORY_FACTOR = 1.2
-RUNTIME_FACTOR = 1.3
-LEAST_MEMORY_MIB = 64
-LEAST_RUNTIME_SECONDS = 60
-CLOSE, LOOSE = 0.9, 0.5
-"""Shares of a request above which it is close to its limit, below which it is far too large."""
 _MIB_OF_GIB = 1024
+
+__all__ = [
+    "LEAST_MEMORY_MIB",
+    "LEAST_RUNTIME_SECONDS",
+    "MEMORY_FACTOR",
+    "RUNTIME_FACTOR",
+    "Advice",
+    "cores_advice",
+    "memory_advice",
+    "recommended_memory",
+    "recommended_runtime",
+    "recommended_yaml",
+    "runtime_advice",
+]
+"""The margins too: the report's template names them."""
 
 
 @dataclass(frozen=True)
@@ -33,15 +52,12 @@ class Advice:
 
 def recommended_memory(use: Use) -> str | None:
     """The most that was used and a fifth more, as resources are written; ``None`` when it was not measured."""
-    if not use.peak:
-        return None
-    mib = max(LEAST_MEMORY_MIB, math.ceil(use.peak * MEMORY_FACTOR * _MIB_OF_GIB))
-    return f"{mib}M" if mib < 10 * _MIB_OF_GIB else f"{math.ceil(mib / _MIB_OF_GIB)}G"
+    return memory_to_ask_for(use.peak)
 
 
 def recommended_runtime(use: Use) -> int | None:
     """The longest run time and three tenths more, in seconds; ``None`` when it was not measured."""
-    return max(LEAST_RUNTIME_SECONDS, math.ceil(use.peak * RUNTIME_FACTOR)) if use.peak else None
+    return runtime_to_ask_for(use.peak)
 
 
 def memory_advice(template: TemplateFigures) -> Advice:

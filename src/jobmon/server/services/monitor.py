@@ -184,7 +184,7 @@ class Monitor:
         last = connection.scalar(select(func.max(TaskHistory.id))) or 0
         reached = after
         for start in range(after, last, PAGE):
-            for row in connection.execute(_ENDS, {"after": start, "to": min(start + PAGE, last)}):
+            for row in connection.execute(ENDS, {"after": start, "to": min(start + PAGE, last)}):
                 history_id, occurred_at, status, cause, nodename, task_id, run_id, cluster_id = row
                 if occurred_at <= settled:
                     reached = history_id
@@ -257,7 +257,7 @@ class Monitor:
         dialect.upsert(connection, BadNode.__table__, rows, columns)  # type: ignore[arg-type]
 
 
-_ENDS = (
+ENDS = (
     select(
         TaskHistory.id,
         TaskHistory.occurred_at,

@@ -61,6 +61,7 @@ def get_app(
     database = Database.from_config(config, only_reads=not role.may_write)
     db_admin.require_schema(database.engine)
     state = ServerState(config, database, role)
+    state.is_local = bool(token)
     prefix = str(config.get("http", "route_prefix"))
     prefixes = [f"/api/{version}" for version in versions] if versions else [prefix]
     app = FastAPI(

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from jobmon.core.wire_version import OWN_RANGE, UPGRADE_REQUIRED, WIRE_HEADERS, misunderstanding, spoken_range
@@ -128,6 +128,9 @@ class RequestGate:
                 message["headers"].extend(_WIRE_HEADERS)
             await send(message)
 
+        if self.browsers is not None and _is_opened_by_browser(scope, headers):
+            await RedirectResponse(f"{scope.get('root_path', '')}{UI}/")(scope, receive, send_with_id)
+            return
         try:
             refused = await self._refusal(scope, headers)
         except Exception as error:  # noqa: BLE001 - the database cannot be asked: that is an answer too
@@ -254,6 +257,12 @@ def _is_waiting_for_news(scope: Scope) -> bool:
     """Whether a request waits for news, a controller's of its run or a browser's: it costs nothing while it does."""
     path: str = scope["path"]
     return scope["method"] == "GET" and (path.endswith("/feed") or path.startswith(f"{UI}/live/"))
+
+
+def _is_opened_by_browser(scope: Scope, headers: Headers) -> bool:
+    """Whether somebody opens the address of the server in a browser, and so wants its pages."""
+    is_root = scope["path"] == "/" and scope["method"] in ("GET", "HEAD") and not scope.get(WORKERS_ONLY)
+    return is_root and "text/html" in headers.get("accept", "")
 
 
 def is_same(shown: str, token: str) -> bool:

@@ -133,6 +133,7 @@ class ServerState:
         self.config = config
         self.database = database
         self.role = role
+        self.is_local = False  # the local server of one user, which may start processes of theirs
         is_alone = dialect.is_sqlite(database.engine) and config.get_int("server", "workers") <= 1
         self.feed = FeedNotifier(None if is_alone else database)
         self.max_infrastructure_losses = config.get_int("task", "max_infrastructure_losses")

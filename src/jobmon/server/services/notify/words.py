@@ -9,6 +9,7 @@ from typing import Any
 
 from jobmon.core.notify_target import NotifyTarget
 from jobmon.core.states import TASK_USER_LABEL, USER_LABELS, TaskStatus, WorkflowRunStatus, WorkflowStatus
+from jobmon.core.ui_link import page_address
 from jobmon.server.services.alarms import DueAlarm
 from jobmon.server.services.notify.notice import Notice
 
@@ -94,7 +95,7 @@ def notice_of_end(
         lines.append(f"                jobmon workflow errors {facts.workflow_id}")
     if facts.workflow_status is not WorkflowStatus.DONE:
         lines.append(f"To go on:       jobmon workflow resume {facts.workflow_id}")
-    link = f"{gui_url.rstrip('/')}/#/workflow/{facts.workflow_id}" if gui_url else ""
+    link = page_address(gui_url, f"/ui/workflow/{facts.workflow_id}")
     if link:
         lines.append(link)
     data: dict[str, Any] = {

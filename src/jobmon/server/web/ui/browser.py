@@ -7,7 +7,7 @@ Rules
    server. In mode token somebody types their token once, and the cookie holds it: revoked, it is worth nothing. In mode
    none nobody signs in; a name may be given, so that one's own workflows come first.
 3. A change is taken from a page of this server only: the browser says so (``Sec-Fetch-Site``, ``Origin``), and the form shows
-   the random value of a cookie that other sites can neither read nor have sent (``SameSite=Strict``).
+   the random value of a cookie that other sites can neither read nor have sent with a form (``SameSite=Lax``).
 """
 
 from __future__ import annotations
@@ -82,10 +82,7 @@ def set_cookie(scope: Scope, name: str, value: str, seconds: int | None = COOKIE
     path = f"{scope.get('root_path', '')}{UI}"
     age = "" if seconds is None else f"; Max-Age={seconds}"
     secure = "; Secure" if scope.get("scheme") == "https" else ""
-    site = (
-        "Strict" if name == CSRF else "Lax"
-    )  # links from elsewhere may open pages; forms may not be sent from there
-    return f"{cookie_prefix(scope)}{name}={value}; Path={path}; HttpOnly; SameSite={site}{age}{secure}"
+    return f"{cookie_prefix(scope)}{name}={value}; Path={path}; HttpOnly; SameSite=Lax{age}{secure}"
 
 
 @dataclass
