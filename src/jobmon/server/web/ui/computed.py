@@ -64,13 +64,20 @@ class Computed:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="jobmon-figures")
         self._is_stopped = False
 
-    def get(self, key: Hashable, stamp: Hashable, work: Callable[[], T]) -> Figure[T]:
+    def get(
+        self,
+        key: Hashable,
+        stamp: Hashable,
+        work: Callable[[], T],
+        patience_seconds: float = PATIENCE_SECONDS,
+    ) -> Figure[T]:
         """Figures under a key; has them worked out where they are missing or old.
 
         Args:
             key: what they are.
             stamp: changes when they may have changed; the same: what is known is still true.
             work: works them out.
+            patience_seconds: how long to wait for figures that nobody has worked out yet.
         """
         now = time.monotonic()
         with self._lock:
@@ -83,7 +90,7 @@ class Computed:
                 entry.is_running = True
                 self._thread.submit(self._run, entry, stamp, work)
             if not entry.is_known:
-                self._lock.wait_for(lambda: entry.is_known, PATIENCE_SECONDS)
+                self._lock.wait_for(lambda: entry.is_known, patience_seconds)
             if not entry.is_known:
                 return Figure(None)
             return Figure(entry.value, max(0.0, time.monotonic() - entry.at), entry.error)

@@ -15,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from jobmon.core import __version__, states
-from jobmon.server.web.ui.drawing.bars import progress_bar
+from jobmon.server.web.ui.drawing.bars import by_label, progress_bar
 
 _GIB = 1 << 30
 _DASH = "–"
@@ -40,6 +40,7 @@ def environment() -> Environment:
         moment=moment,
         state=state,
         progress_bar=progress_bar,
+        labels=by_label,
     )
     return templates
 
