@@ -28,3 +28,10 @@ def somebody(chromium_browser: Browser, watched: Watched) -> Iterator[Visitor]:
     """The owner of the workflows, in front of the browser."""
     with visitor(chromium_browser, watched) as person:
         yield person
+
+
+@pytest.fixture(scope="session")
+def readers(chromium_browser: Browser, watched: Watched) -> Iterator[Visitor]:
+    """The same, in a browser that runs no scripts."""
+    with visitor(chromium_browser, watched, java_script_enabled=False) as person:
+        yield person

@@ -3,7 +3,7 @@
 (() => {
   "use strict";
   const zone = Intl.DateTimeFormat().resolvedOptions().timeZone || "local time";
-  const absolute = new Intl.DateTimeFormat(undefined, {
+  const absolute = new Intl.DateTimeFormat("sv-SE", {  // 2026-11-21 18:04:05, which is misread nowhere
     year: "numeric", month: "2-digit", day: "2-digit", hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false,
   });
   const relative = new Intl.RelativeTimeFormat("en", { numeric: "always", style: "short" });
