@@ -17,8 +17,8 @@ LETTERS = {state.value for kind in STATES for state in kind}
 
 EXCEPTIONS = {
     "client/commands/resources.py": ({"B"}, "a unit of memory"),
-    "client/report/advice.py": ({"G"}, "a unit of memory"),
     "core/constants.py": ({"O", "A"}, "TaskResourcesType: where resources come from, no states"),
+    "core/recommendation.py": ({"G"}, "a unit of memory"),
     "core/resources.py": ({"B", "K", "G", "T"}, "units of memory"),
     "plugins/slurm/amounts.py": ({"T"}, "units of memory"),
     "plugins/slurm/commands.py": ({"C"}, "the plain locale"),
@@ -29,6 +29,10 @@ EXCEPTIONS = {
         {"G", "Q", "I", "O", "R", "D", "E", "A", "F"},
         "tasks' states as they were then: a migration does not follow later ones",
     ),
+    "server/web/store/template_attempts.py": ({"H"}, "a type of numbers in an array"),
+    "server/web/ui/drawing/curve.py": ({"L"}, "a line of SVG"),
+    "server/web/ui/drawing/template_graph.py": ({"C", "H"}, "lines of SVG"),
+    "server/web/ui/drawing/timeline.py": ({"H"}, "a line of SVG"),
     "testing/fake_slurm/accounting.py": ({"D", "E", "K", "S", "X"}, "letters of sacct's options"),
     "testing/fake_slurm/controlling.py": ({"Q"}, "letters of scancel's and scontrol's options"),
     "testing/fake_slurm/listing.py": (

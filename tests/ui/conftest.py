@@ -9,9 +9,9 @@ from browser_place import Visitor, Watched, started_browser, visitor, watched_pl
 from playwright.sync_api import Browser
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium_browser() -> Iterator[Browser]:
-    """A browser, started once."""
+    """A browser. Not for longer: Playwright keeps an event loop running, beside which other tests could not start theirs."""
     with started_browser() as browser:
         yield browser
 
@@ -30,7 +30,7 @@ def somebody(chromium_browser: Browser, watched: Watched) -> Iterator[Visitor]:
         yield person
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def readers(chromium_browser: Browser, watched: Watched) -> Iterator[Visitor]:
     """The same, in a browser that runs no scripts."""
     with visitor(chromium_browser, watched, java_script_enabled=False) as person:

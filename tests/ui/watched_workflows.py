@@ -29,7 +29,10 @@ tool = Tool("burden of <b>disease</b>")
 tool.set_default_compute_resources_from_dict("multiprocess", {"queue": "null.q", "cores": 1})
 prepare = tool.get_task_template("prepare", command_template="echo {location}", node_args=["location"])
 fit = tool.get_task_template(
-    "fit", command_template=f"{PYTHON} fragile.py {{location}} --draws {{draws}}", node_args=["location"], task_args=["draws"]
+    "fit",
+    command_template=f"{PYTHON} fragile.py {{location}} --draws {{draws}}",
+    node_args=["location"],
+    task_args=["draws"],
 )
 summary = tool.get_task_template("summary", command_template="true {year}", node_args=["year"])
 nothing = tool.get_task_template("nothing", command_template="true {n}", node_args=["n"])
@@ -45,7 +48,9 @@ def workflow(name: str, count: int, suffix: str = "") -> Workflow:
     )
     first = [prepare.create_task(location=i, name=f"prepare_{i}") for i in range(count)]
     second = [
-        fit.create_task(location=i, draws=100, name=f"fit_{i}{suffix}", upstream_tasks=[first[i]], max_attempts=2)
+        fit.create_task(
+            location=i, draws=100, name=f"fit_{i}{suffix}", upstream_tasks=[first[i]], max_attempts=2
+        )
         for i in range(count)
     ]
     last = summary.create_task(year=2026, name="summary", upstream_tasks=second)
@@ -55,7 +60,12 @@ def workflow(name: str, count: int, suffix: str = "") -> Workflow:
 
 def wide(count: int) -> Workflow:
     made = tool.create_workflow(name="wide", workflow_args="wide", default_cluster_name="dummy")
-    made.add_tasks([nothing.create_task(n=i, cluster_name="dummy", compute_resources={"queue": "null.q"}) for i in range(count)])
+    made.add_tasks(
+        [
+            nothing.create_task(n=i, cluster_name="dummy", compute_resources={"queue": "null.q"})
+            for i in range(count)
+        ]
+    )
     return made
 
 

@@ -27,8 +27,8 @@ _CREATE_TABLE = re.compile(r"^CREATE TABLE \"?(\w+)", re.MULTILINE)
 _FILL_TABLE = re.compile(r"^(?:DELETE FROM|INSERT INTO) \"?(\w+)")
 _FILL_COLUMN = re.compile(r"^UPDATE \"?(\w+)\"? SET \"?(\w+)\"?=")
 _HARMLESS = re.compile(
-    r"^(CREATE TABLE|CREATE INDEX|DROP INDEX|ALTER TABLE \S+ DROP CONSTRAINT fk_|UPDATE alembic_version|ALTER TABLE \S+ ADD COLUMN (?!.* NOT NULL)|"
-    r"ALTER TABLE \S+ ADD COLUMN .* DEFAULT )"
+    r"^(CREATE TABLE|CREATE INDEX|DROP INDEX|UPDATE alembic_version|ALTER TABLE \S+ DROP CONSTRAINT fk_|"
+    r"ALTER TABLE \S+ ADD COLUMN (?!.* NOT NULL)|ALTER TABLE \S+ ADD COLUMN .* DEFAULT )"
 )
 
 

@@ -168,10 +168,12 @@ def _load(connection: Connection, row: Any, run: RunFacts | None) -> LoadFacts:
     """How many attempts of the run that is alive there are now: only those are counted, whatever the workflow's size."""
     active = active_of_array = running = 0
     if run is not None and run.status in WORKFLOW_RUN_ALIVE:
+        of_array = TaskInstance.array_id + 0
         counts = connection.execute(
-            select(TaskInstance.array_id, TaskInstance.status, func.count())
+            # A sum is no column of an index: SQLite would walk all attempts of the array for the sake of its order.
+            select(of_array, TaskInstance.status, func.count())
             .where(TaskInstance.workflow_run_id == run.id, TaskInstance.status.in_(TASK_INSTANCE_LIVE))
-            .group_by(TaskInstance.array_id, TaskInstance.status)
+            .group_by(of_array, TaskInstance.status)
         )
         for array_id, letter, count in counts:
             active += count

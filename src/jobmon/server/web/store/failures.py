@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import (
@@ -40,6 +41,11 @@ from jobmon.server.web.store.sharing import Sharing, runs_of
 
 MAX_ATTEMPTS = 200_000
 """Only so many of the latest failed attempts are looked at."""
+
+ARRAY_ATTEMPTS = 20_000
+"""The same for one template, as a page shows it."""
+LISTED_TASKS = 500
+"""Only so many tasks of a kind of failure are listed."""
 
 NOTED_CHARACTERS = 300
 TEXT_CHARACTERS = 1500
@@ -129,6 +135,47 @@ def workflow_read_error_clusters(
     )
 
 
+@dataclass(frozen=True)
+class ArrayErrors:
+    """What went wrong with the tasks of one template of a workflow.
+
+    Attributes:
+        clusters: failures that are alike, and the ids of (some of) their tasks, in their order.
+        num_clusters: kinds of failures there are.
+        num_errors: attempts that were looked at.
+        is_complete: false: there are more failed attempts; only the latest were looked at.
+    """
+
+    clusters: list[tuple[ErrorClusterRow, list[int]]]
+    num_clusters: int
+    num_errors: int
+    is_complete: bool
+
+
+def array_read_errors(
+    connection: Connection, workflow_id: int, array_id: int, limit: int, *, is_recent: bool
+) -> ArrayErrors:
+    """Failures of one template of a workflow that are alike, most frequent first.
+
+    Args:
+        connection: a transaction.
+        workflow_id, array_id: the template's tasks.
+        limit: at most so many kinds.
+        is_recent: only the latest failure of each task that is not done; false: all failed attempts.
+    """
+    failed, is_complete = _failed_attempts(connection, workflow_id, is_recent, array_id, ARRAY_ATTEMPTS)
+    clusters = cluster_errors(_read_attempts(connection, sorted(failed)))
+    shown = clusters[:limit]
+    names = _task_names(connection, [cluster.example.task_id for cluster in shown])
+    arrays = _array_names(connection, workflow_id)
+    shared = Sharing(connection, workflow_id, arrays).of(shown)
+    rows = [
+        (_row(cluster, names, arrays, traits), sorted(cluster.tasks[array_id])[:LISTED_TASKS])
+        for cluster, traits in zip(shown, shared, strict=True)
+    ]
+    return ArrayErrors(rows, len(clusters), len(failed), is_complete)
+
+
 def _subject(trait: SharedTrait) -> tuple[str, str, str, str]:
     return trait.template, trait.kind, trait.name, trait.value
 
@@ -140,17 +187,23 @@ def _failed_ones(workflow_id: int) -> Select[int, int]:
 
 
 def _failed_attempts(
-    connection: Connection, workflow_id: int, is_recent: bool
+    connection: Connection,
+    workflow_id: int,
+    is_recent: bool,
+    array_id: int | None = None,
+    limit: int = MAX_ATTEMPTS,
 ) -> tuple[dict[int, int], bool]:
     """Task by attempt; whether these are all."""
-    statement = _failed_ones(workflow_id).order_by(TaskInstance.id.desc()).limit(MAX_ATTEMPTS + 1)
+    statement = _failed_ones(workflow_id).order_by(TaskInstance.id.desc()).limit(limit + 1)
+    if array_id is not None:
+        statement = statement.where(TaskInstance.array_id == array_id)
     if is_recent:
         statement = statement.join(Task, Task.id == TaskInstance.task_id).where(
             Task.status != TaskStatus.DONE.value
         )
     rows = connection.execute(statement).all()
-    is_complete = len(rows) <= MAX_ATTEMPTS
-    pairs = [(row[0], row[1]) for row in rows[:MAX_ATTEMPTS]]
+    is_complete = len(rows) <= limit
+    pairs = [(row[0], row[1]) for row in rows[:limit]]
     if is_recent:
         latest: dict[int, int] = {}
         for task_instance_id, task_id in pairs:

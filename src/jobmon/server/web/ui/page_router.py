@@ -7,7 +7,7 @@ makes of a template. It runs in a thread. An action has two functions: one says 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -21,7 +21,7 @@ from anyio import to_thread
 from markupsafe import Markup
 from sqlalchemy import Connection
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from jobmon.core.exceptions import JobmonError, NotAllowedError
@@ -58,13 +58,13 @@ class Answer:
     """What a page's function returns.
 
     Attributes:
-        body: text, by default HTML.
+        body: text, by default HTML; or its pieces, which are sent one after the other, for what may be large.
         status: HTTP status.
         media_type: of the body.
         headers: more of them.
     """
 
-    body: str
+    body: str | Iterable[str]
     status: int = 200
     media_type: str = "text/html"
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -317,7 +317,8 @@ def _endpoint(route: PageRoute, state: ServerState) -> Callable[[Request], Await
 def respond(view: View, answer: Answer, *, is_new_csrf: bool = False, forget_said: bool = False) -> Response:
     """An answer as an HTTP response, with what every page has."""
     scope = view.request.scope
-    response = Response(
+    kind = Response if isinstance(answer.body, str) else StreamingResponse
+    response = kind(
         answer.body, answer.status, {**SECURITY_HEADERS, "Cache-Control": "no-store", **answer.headers}
     )
     response.headers["Content-Type"] = (
