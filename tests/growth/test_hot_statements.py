@@ -13,8 +13,10 @@ from typing import Any
 
 import million
 import pytest
-from hot_statements import QUESTIONS, Question
+from hot_statements import QUESTIONS as ASKED_BY_ROUTES
+from hot_statements import Question
 from million import BIG, Million
+from page_statements import QUESTIONS as ASKED_BY_PAGES
 from sqlalchemy import Connection, event
 
 import databases
@@ -28,6 +30,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 STEPS_PER_ROW = 40
 """Of SQLite's virtual machine, at most."""
 STEPS = 1_000
+QUESTIONS = [*ASKED_BY_ROUTES, *ASKED_BY_PAGES]
 WITHOUT_LARGE_TABLES = {
     "candidates",
     "census",

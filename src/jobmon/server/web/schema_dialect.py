@@ -154,7 +154,7 @@ _SIZES_OF_A_BUSY_SITE = (
     ("edge", "pk", "10000000 20000 1"),
     ("node", "uq", "10000000 5000 1"),
     ("node_arg", "pk", "30000000 3 1"),
-    ("task", "ix_task_array_id", "50000000 10000"),
+    ("task", "ix_task_array_id_id", "50000000 10000 1"),
     ("task", "ix_task_node_id", "50000000 5"),
     ("task", "ix_task_task_resources_id", "50000000 1000"),
     ("task", "ix_task_workflow_id_id", "50000000 50000 1"),

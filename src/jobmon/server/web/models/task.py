@@ -20,13 +20,14 @@ class Task(Base):
     __table_args__ = (
         UniqueConstraint("workflow_id", "node_id"),
         Index("ix_task_workflow_id_id", "workflow_id", "id"),
+        Index("ix_task_array_id_id", "array_id", "id"),
     )
 
     id: Mapped[AllocatedKey]
     workflow_id: Mapped[int] = mapped_column(BigId, ForeignKey("workflow.id"))
     node_id: Mapped[int] = mapped_column(BigId, ForeignKey("node.id"), index=True)
     task_args_hash: Mapped[Hash]
-    array_id: Mapped[int] = mapped_column(BigId, ForeignKey("array.id"), index=True)
+    array_id: Mapped[int] = mapped_column(BigId, ForeignKey("array.id"))
     name: Mapped[str] = mapped_column(String(TASK_NAME_CHARACTERS))
     command: Mapped[Long]
     task_resources_id: Mapped[int] = mapped_column(BigId, ForeignKey("task_resources.id"), index=True)
