@@ -28,8 +28,8 @@ from jobmon.core.ui_link import entrance
 AXE = Path(__file__).parent / "vendor" / "axe.min.js"
 SCRIPT = Path(__file__).parent / "watched_workflows.py"
 BAD_AXE = ("serious", "critical")
-SCREENSHOTS = Path(__file__).parents[2] / "docs" / "_static" / "ui"
-"""Where the pictures of the user guide are; written when ``JOBMON_SCREENSHOTS`` is set."""
+SCREENSHOTS = Path(__file__).parents[2] / "docs" / "images" / "ui"
+"""Where the pictures of the user guide are; those there are written anew when ``JOBMON_SCREENSHOTS`` is set."""
 
 
 def chromium() -> str:
@@ -143,9 +143,9 @@ class Visitor:
 
     def picture(self, name: str) -> None:
         """Keep a picture of what is shown for the user guide, where that is wanted."""
-        if os.environ.get("JOBMON_SCREENSHOTS"):
-            SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-            self.page.screenshot(path=SCREENSHOTS / f"{name}.png")
+        path = SCREENSHOTS / f"{name}.png"
+        if os.environ.get("JOBMON_SCREENSHOTS") and path.exists():
+            self.page.screenshot(path=path)
 
 
 @contextmanager

@@ -19,7 +19,7 @@ SCRIPT = """
 import sys
 from jobmon.client.api import Tool
 tool = Tool("story")
-step = tool.get_task_template("fit", command_template=f"{sys.executable} {{script}} {{n}}", node_args=["n"], op_args=["script"])
+step = tool.get_task_template("fit", command_template=f"python3 {{script}} {{n}}", node_args=["n"], op_args=["script"])
 workflow = tool.create_workflow(name="story", workflow_args="story", default_cluster_name="multiprocess",
     default_compute_resources_set={"multiprocess": {"queue": "null.q", "cores": 1}})
 first = [step.create_task(n=n, script="fit.py", name=f"fit_{n}", max_attempts=1) for n in range(3)]

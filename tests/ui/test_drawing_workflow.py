@@ -162,6 +162,7 @@ def test_the_curve_is_drawn_and_told(count: int) -> None:
     words = "".join(ET.fromstring(curve_drawing(curve)).itertext())
     assert "5 done, 1 failed" in words
     values = curve_values(curve)
-    assert len(values["x"]) == count
-    assert all(len(series["values"]) == count for series in values["series"])
-    assert values["x"][0] == 1777636860
+    assert len(values["x"]) == count + 1
+    assert all(len(series["values"]) == count + 1 for series in values["series"])
+    assert values["x"][:2] == [1777636800, 1777636860]
+    assert values["series"][0]["values"][0] == (0 if count == 1 else 5)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 from jobmon.client.api import Tool
@@ -11,7 +10,7 @@ from jobmon.client.workflow import Workflow
 from jobmon.core.states import WorkflowRunStatus
 
 HOSTILE = "<script>alert(1)</script> & \"quoted\" 'text' ${x}"
-PYTHON = sys.executable
+PYTHON = "python3"
 FRAGILE = Path("fragile.py")
 
 FRAGILE.write_text(

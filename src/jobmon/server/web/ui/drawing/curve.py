@@ -17,19 +17,24 @@ TOP: Final = 8
 
 
 def curve_values(curve: Curve) -> dict[str, Any]:
-    """What ``plots.js`` draws."""
+    """What ``plots.js`` draws: from the beginning of the run, so that the shortest has two points."""
+    is_short = curve.window.count == 1
+
+    def from_the_beginning(values: Sequence[float]) -> list[float]:
+        return [0 if is_short else values[0], *values]
+
     return {
         "kind": "lines",
         "time": True,
-        "x": curve.window.moments(),
+        "x": [curve.window.start_epoch, *curve.window.moments()],
         "y_label": "tasks",
         "series": [
-            {"label": "done", "colour": "done", "values": list(curve.done), "fill": True},
-            {"label": "failed", "colour": "fatal", "values": list(curve.failed), "fill": True},
+            {"label": "done", "colour": "done", "values": from_the_beginning(curve.done), "fill": True},
+            {"label": "failed", "colour": "fatal", "values": from_the_beginning(curve.failed), "fill": True},
             {
                 "label": "running at once",
                 "colour": "running",
-                "values": [round(each, 2) for each in curve.running],
+                "values": from_the_beginning([round(each, 2) for each in curve.running]),
                 "right": True,
             },
         ],
