@@ -103,7 +103,7 @@ def test_a_link_is_good_once(chromium_browser: Browser, watched: Watched) -> Non
     page = context.new_page()
     page.goto(link)
     expect(page.locator("main")).to_contain_text("jobmon ui")
-    assert wait_until(lambda: "sign" in page.title().lower(), 10)
+    assert wait_until(lambda: "sign" in page.title().lower(), "the page to sign in")
     context.close()
 
 
@@ -116,3 +116,23 @@ def test_an_action_is_asked_first_and_done(somebody: Visitor) -> None:
     page.locator("form.confirm button").click()
     expect(page.locator(".said")).to_contain_text("17")
     expect(page.locator("#facts")).to_contain_text("17 tasks at once")
+
+
+def test_tabs_nobody_looks_at_let_go_of_the_server(somebody: Visitor) -> None:
+    """And are up to date when somebody looks again."""
+    page = somebody.page
+    page.add_init_script(
+        "const make = window.EventSource; window.sources = [];"
+        "window.EventSource = function (...words) { const one = new make(...words); window.sources.push(one); return one; };"
+    )
+    somebody.open(f"/ui/workflow/{somebody.watched.ids['failing']}")
+    assert wait_until(lambda: page.evaluate("window.sources.length") == 1, "the stream")
+    hide = """(hidden) => {
+        Object.defineProperty(document, 'hidden', {value: hidden, configurable: true});
+        document.dispatchEvent(new Event('visibilitychange'));
+    }"""
+    page.evaluate(hide, True)
+    assert wait_until(lambda: page.evaluate("window.sources[0].readyState") == 2, "the stream to be closed")
+    with page.expect_navigation():
+        page.evaluate(hide, False)
+    assert wait_until(lambda: page.evaluate("window.sources[0].readyState") == 1, "the stream again")

@@ -105,6 +105,31 @@
     });
   }
 
+  // Browsers have six connections to a server, over all of their tabs: one that nobody looks at gives its own back.
+  function letGoWhileHidden() {
+    if (!window.htmx || !htmx.createEventSource) return;
+    const HIDDEN_MS = 5000;
+    const make = htmx.createEventSource;
+    const open = new Set();
+    let timer = 0;
+    let isClosed = false;
+    htmx.createEventSource = (address) => {
+      const source = make(address);
+      open.add(source);
+      return source;
+    };
+    document.addEventListener("visibilitychange", () => {
+      clearTimeout(timer);
+      if (!document.hidden && isClosed) location.reload();
+      if (!document.hidden || open.size === 0) return;
+      timer = setTimeout(() => {
+        for (const source of open) source.close();
+        isClosed = true;
+      }, HIDDEN_MS);
+    });
+  }
+  letGoWhileHidden();
+
   function ready(root) {
     showTimes(root);
     copyButtons(root);
