@@ -14,7 +14,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -175,8 +174,3 @@ def visitor(browser: Browser, watched: Watched, **options: Any) -> Iterator[Visi
     context.close()
     assert somebody.foreign == []
     assert somebody.complaints == []
-
-
-def is_installed(name: str) -> bool:
-    """Whether a file of the pages is in the package."""
-    return resources.files("jobmon.server.web.ui").joinpath(name).is_file()
