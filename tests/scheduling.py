@@ -6,14 +6,15 @@ import re
 
 from xdist.scheduler import LoadScopeScheduling
 
-# There is one of each on a machine, and tests break it on purpose.
-SHARED = ("tests/slurm/",)
+# There is one cluster on a machine, and tests break it on purpose; one browser, with what it looks at, is enough for all.
+SHARED = ("tests/slurm/", "tests/ui/test_browser_")
 MILLION = re.compile(r"tests/growth/test_hot_statements\.py.*\[(\w+)")
 """Each of its databases takes a minute to make."""
 
 
 class OneWorkerPerCluster(LoadScopeScheduling):  # type: ignore[misc]
-    """Tests of one real cluster run one after the other, on one worker; all others go to whichever worker is free.
+    """Tests of one real cluster run one after the other, on one worker, and so do those in a browser; all others go to
+    whichever worker is free.
 
     The marker ``xdist_group`` would say the same, but with pytest 9.2 and pytest-xdist 3.8 it has no effect: the one no
     longer lets the other append the group to a test's id.

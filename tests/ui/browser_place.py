@@ -73,7 +73,7 @@ def watched_place(directory: Path) -> Iterator[Watched]:
         **os.environ,
         "HOME": str(home),
         "JOBMON__EMBEDDED__DIRECTORY": str(directory / "jobmon"),
-        "PYTHONWARNINGS": "default",
+        "JOBMON__EMBEDDED__IDLE_SHUTDOWN_SECONDS": "7200",  # minutes may pass between two tests in the browser
     }
     output = subprocess.run(
         [sys.executable, SCRIPT], env=environment, cwd=directory, capture_output=True, text=True, timeout=110

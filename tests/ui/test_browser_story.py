@@ -47,6 +47,7 @@ def start_story(directory: Path, watched: Watched) -> str:
         **os.environ,
         "HOME": str(watched.directory.parent / "home"),
         "JOBMON__EMBEDDED__DIRECTORY": str(watched.directory),
+        "JOBMON__EMBEDDED__IDLE_SHUTDOWN_SECONDS": "7200",
         "COLUMNS": "400",
     }
     terminal = pexpect.spawn(
