@@ -71,6 +71,8 @@ def wide(count: int) -> Workflow:
 def main() -> None:
     failing = workflow("failing", 6)
     assert failing.run() != WorkflowRunStatus.DONE
+    reset = workflow("to be reset", 6)
+    assert reset.run() != WorkflowRunStatus.DONE
     resumed = workflow("resumed", 6)
     assert resumed.run() != WorkflowRunStatus.DONE
     Path("mended").touch()
@@ -83,7 +85,11 @@ def main() -> None:
     large = wide(3000)
     assert large.run() == WorkflowRunStatus.DONE
     failed = next(task for task in failing.tasks.values() if task.name == "fit_2")
+    reset_task = next(task for task in reset.tasks.values() if task.name == "fit_2")
     ids = {
+        "reset": reset.workflow_id,
+        "reset task": reset_task.task_id,
+        "reset array": reset_task.array.array_id,
         "failing": failing.workflow_id,
         "resumed": resumed.workflow_id,
         "done": done.workflow_id,
