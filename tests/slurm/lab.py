@@ -158,6 +158,15 @@ def wait_until_running(name: str, count: int = 1) -> list[Listed]:
     return wait_for(lambda: found if len(found := running()) >= count else [], f"{count} of {name} run")
 
 
+def wait_until_idle(node: str) -> None:
+    """Wait until nothing runs on a node: jobs of other tests that were killed may take their time to end."""
+
+    def is_idle() -> bool:
+        return set(run("sinfo", "-h", "-N", "-n", node, "-o", "%T").split()) == {"idle"}
+
+    wait_for(is_idle, f"node {node} is idle", 90)
+
+
 def jobs_of_test(prefix: str, directory: Path) -> list[str]:
     """Ids of the jobs left that the test made: named with its prefix, or working or writing below its directory."""
     fields = f"ArrayJobID:20,WorkDir:{PATH_WIDTH},StdOut:{PATH_WIDTH},Name:{PATH_WIDTH}"

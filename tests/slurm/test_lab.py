@@ -178,6 +178,7 @@ def test_jobs_survive_a_controller_that_is_stopped_in_good_order(job_prefix: str
 @pytest.mark.slow
 def test_a_node_declared_down_fails_its_jobs_and_returns(job_prefix: str) -> None:
     """The jobs of a node that an administrator declares down are NODE_FAIL; the node comes back."""
+    lab.wait_until_idle("n4")
     job_id = lab.submit(
         "sleep 60", "--no-requeue", "--exclusive", "-w", "n4", f"--job-name={job_prefix}", "-o", "/dev/null"
     )
@@ -204,6 +205,7 @@ def test_a_drained_node_gets_no_jobs(job_prefix: str) -> None:
 @pytest.mark.slow
 def test_a_spare_job_gives_way_to_an_urgent_one(job_prefix: str) -> None:
     """A job of QOS urgent takes the node of one of QOS spare, which is PREEMPTED."""
+    lab.wait_until_idle("n4")
     spare = lab.submit(
         "sleep 60",
         "--no-requeue",

@@ -220,8 +220,9 @@ class _Replay:
         self.instances: dict[int, TaskInstanceStatus] = {}
         self.failed: int | None = None  # the attempt whose failure the next line has to decide about
         self.connection = connection
-        self.rows = {row.id: row for row in connection.execute(select(Task.__table__))}
-        self.instance_rows = {row.id: row for row in connection.execute(select(TaskInstance.__table__))}
+        self.rows = {row.id: row for row in connection.execute(select(Task.__table__).order_by(Task.id))}
+        instances = select(TaskInstance.__table__).order_by(TaskInstance.id)
+        self.instance_rows = {row.id: row for row in connection.execute(instances)}
         self.upstream = _upstream_tasks(connection, self.rows)
         self.policies_of_array = {
             array_id: policies_decode(text)
