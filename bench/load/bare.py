@@ -25,19 +25,6 @@ BATCH = 500
 _instance: Any = TaskInstance.__table__
 _history: Any = TaskHistory.__table__
 _DETAILS = ("status", "status_date", "wallclock", "maxrss", "exit_code")
-_LINE = (
-    "workflow_run_id",
-    "cursor",
-    "task_id",
-    "task_instance_id",
-    "event",
-    "instance_from",
-    "instance_to",
-    "task_from",
-    "task_to",
-    "occurred_at",
-    "actor",
-)
 
 
 def rows_per_second(uri: str, num_connections: int, num_attempts: int, times: int) -> float:
@@ -82,7 +69,7 @@ def _write(
             )
             changes = [(running.value, now, 1.5, 1 << 20, 0, instance_id) for instance_id, _ in pairs]
             event = (TaskInstanceEvent.START.value, launched.value, running.value)
-            step = (*event, TaskStatus.LAUNCHED.value, TaskStatus.RUNNING.value, now, "bench")
+            step = (*event, TaskStatus.LAUNCHED.value, TaskStatus.RUNNING.value, now, "bench", None)
             lines = [(run_id, turn, task_id, instance_id, *step) for instance_id, task_id in pairs]
             marks = {
                 "ids": [task_id for _, task_id in pairs],
@@ -92,4 +79,4 @@ def _write(
             with database.write() as connection:
                 bulk.update_rows(connection, _instance, _DETAILS, changes)
                 connection.execute(attempts.MARK_TASKS, marks)
-                bulk.insert_rows(connection, _history, _LINE, lines)
+                bulk.insert_rows(connection, _history, attempts.HISTORY_COLUMNS, lines)

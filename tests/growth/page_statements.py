@@ -14,6 +14,7 @@ from jobmon.server.web.store import (
     explain,
     listing,
     neighbourhood,
+    overview,
     running,
     task_page,
     template_attempts,
@@ -70,9 +71,9 @@ QUESTIONS = [
         lambda m, c, now: workflow_page.workflow_read_stamp(c, m.large.workflow_id),
     ),
     Question(
-        "workflow_page.run_read_longest_running",
+        "overview.run_read_longest_running",
         WORKFLOW,
-        lambda m, c, now: workflow_page.run_read_longest_running(c, m.large.run_id, 10, now),
+        lambda m, c, now: overview.run_read_longest_running(c, m.large.run_id, 10, now),
     ),
     Question(
         "workflow_figures.workflow_read_template_figures",

@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 from fastapi import FastAPI
-from page_visitor import HOSTILE, Made, PageVisitor, make_workflows, text_of
+from page_visitor import HOSTILE, Made, PageVisitor, text_of
 from sqlalchemy import event, select
-from starlette.testclient import TestClient
 
 from jobmon.core.exceptions import UsageError
 from jobmon.core.states import TaskStatus
@@ -24,24 +23,6 @@ from jobmon.server.web.ui.resume_process import Resumed, resume_command, resume_
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(actions, "PATIENCE_SECONDS", 0.0)
-
-
-@pytest.fixture
-def stored(app: FastAPI) -> Database:
-    """The database of the server."""
-    database: Database = app.state.jobmon.database
-    return database
-
-
-@pytest.fixture
-def made(client: TestClient, stored: Database) -> Made:
-    return make_workflows(stored)
-
-
-@pytest.fixture
-def owner(client: TestClient) -> PageVisitor:
-    client.cookies.set("jobmon_name", "tester", path="/ui")
-    return PageVisitor(client)
 
 
 def value(database: Database, column: Any, number: int) -> Any:

@@ -9,10 +9,8 @@ from typing import Any
 
 import msgspec
 import pytest
-from fastapi import FastAPI
-from page_visitor import HOSTILE, Made, PageVisitor, make_workflows, text_of
+from page_visitor import HOSTILE, Made, PageVisitor, text_of
 from sqlalchemy import event, insert, select, update
-from starlette.testclient import TestClient
 
 from jobmon.core.instance_event import InstanceEvent
 from jobmon.core.states import DESCRIPTIONS, TaskInstanceEvent
@@ -32,23 +30,6 @@ from jobmon.server.web.ui.pages.clusters import queue_row, shares
 from jobmon.server.web.ui.pages.help_page import machines
 from jobmon.testing.factory import attempts_make, run_make, workflow_make
 from processes import wait_until
-
-
-@pytest.fixture
-def stored(app: FastAPI) -> Database:
-    database: Database = app.state.jobmon.database
-    return database
-
-
-@pytest.fixture
-def made(client: TestClient, stored: Database) -> Made:
-    return make_workflows(stored)
-
-
-@pytest.fixture
-def owner(client: TestClient) -> PageVisitor:
-    client.cookies.set("jobmon_name", "tester", path="/ui")
-    return PageVisitor(client)
 
 
 def cluster_id(database: Database, name: str = "dummy") -> int:

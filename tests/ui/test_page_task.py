@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from page_visitor import PageVisitor
 from sqlalchemy import update
-from starlette.testclient import TestClient
-from template_scene import DONE, FAILED, HOSTILE, LAST, RETRIED, RUNNING, WAITING, Tried, make_tried
+from template_scene import DONE, FAILED, HOSTILE, LAST, RETRIED, RUNNING, WAITING, Tried
 from test_page_template import counted
 
 from jobmon.core.exceptions import NotFoundError
@@ -24,22 +23,6 @@ from jobmon.server.web.ui.log_text import clean_log
 from jobmon.server.web.ui.pages import task as task_pages
 from jobmon.server.web.ui.pages.task import LIVE
 from jobmon.testing.factory import workflow_make
-
-
-@pytest.fixture
-def stored(app: FastAPI) -> Database:
-    database: Database = app.state.jobmon.database
-    return database
-
-
-@pytest.fixture
-def tried(client: TestClient, stored: Database) -> Tried:
-    return make_tried(stored)
-
-
-@pytest.fixture
-def reader(client: TestClient) -> PageVisitor:
-    return PageVisitor(client)
 
 
 def test_a_task_that_failed_tells_why(reader: PageVisitor, tried: Tried) -> None:

@@ -14,8 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from page_visitor import PageVisitor
 from sqlalchemy import event, update
-from starlette.testclient import TestClient
-from template_scene import DONE, FAILED, HOSTILE, LAST, RETRIED, RUNNING, WAITING, Tried, make_tried
+from template_scene import DONE, FAILED, HOSTILE, LAST, RETRIED, RUNNING, WAITING, Tried
 
 from jobmon.core.exceptions import NotFoundError, UsageError
 from jobmon.core.states import TaskStatus
@@ -30,22 +29,6 @@ from jobmon.server.web.ui.drawing.scatter import MOST_POINTS, scatter
 from jobmon.server.web.ui.pages import template as template_pages
 from jobmon.server.web.ui.pages.template import LIVE, task_filter
 from jobmon.server.web.ui.rendering import duration, memory
-
-
-@pytest.fixture
-def stored(app: FastAPI) -> Database:
-    database: Database = app.state.jobmon.database
-    return database
-
-
-@pytest.fixture
-def tried(client: TestClient, stored: Database) -> Tried:
-    return make_tried(stored)
-
-
-@pytest.fixture
-def reader(client: TestClient) -> PageVisitor:
-    return PageVisitor(client)
 
 
 @contextmanager

@@ -97,7 +97,7 @@ MARK_TASKS = (
     .values(status=bindparam("new_status"), status_date=bindparam("now"))
 )
 _history: Any = TaskHistory.__table__
-_HISTORY_COLUMNS = (
+HISTORY_COLUMNS = (
     "workflow_run_id",
     "cursor",
     "task_id",
@@ -409,7 +409,7 @@ def history_append(
         )
         for attempt, step in lines
     ]
-    bulk.insert_rows(connection, _history, _HISTORY_COLUMNS, rows)
+    bulk.insert_rows(connection, _history, HISTORY_COLUMNS, rows)
 
 
 def attempts_extend_reports(

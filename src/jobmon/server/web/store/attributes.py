@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from itertools import chain
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 
 from jobmon.core.exceptions import UsageError
 from jobmon.server.web import dialect
@@ -19,6 +19,17 @@ from jobmon.server.web.models import (
 from jobmon.server.web.store.define import names_get_or_create, require_row, table_of
 
 ATTRIBUTE_CHARACTERS = 255
+
+
+def workflow_read_attributes(connection: Connection, workflow_id: int) -> dict[str, str | None]:
+    """Attributes of a workflow, by name."""
+    rows = connection.execute(
+        select(WorkflowAttributeType.name, WorkflowAttribute.value)
+        .join(WorkflowAttributeType, WorkflowAttributeType.id == WorkflowAttribute.type_id)
+        .where(WorkflowAttribute.workflow_id == workflow_id)
+        .order_by(WorkflowAttributeType.name)
+    )
+    return {row[0]: row[1] for row in rows}
 
 
 def tasks_set_attributes(

@@ -168,7 +168,8 @@ def arrays_get_or_create(
     )
     found = {row[0]: row for row in rows}
     is_owner = _is_owner(connection, workflow_id, user)
-    ids = []
+    ids: list[int] = []
+    new: list[int] = []
     for item in arrays:
         version_id = item.task_template_version_id
         row = found.get(version_id)
@@ -182,11 +183,12 @@ def arrays_get_or_create(
             require_row(connection, TaskTemplateVersion, version_id, "task template version")
             key = {"workflow_id": workflow_id, "task_template_version_id": version_id}
             ids.append(row_get_or_create(connection, Array, key, {**said, "created_date": now}))
-            progress_begin(connection, workflow_id, ids[-1:])
+            new.append(ids[-1])
             continue
         ids.append(row.id)
         if is_owner and (row.name, row.max_concurrently_running, row.retry_policy) != tuple(said.values()):
             connection.execute(update(Array).where(Array.id == row.id).values(**said))
+    progress_begin(connection, workflow_id, new)
     return ids
 
 

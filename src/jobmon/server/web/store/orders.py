@@ -45,8 +45,6 @@ from jobmon.server.web.store.progress import (
     Changes,
     progress_add,
     progress_recount,
-    together,
-    workflows_progress,
 )
 from jobmon.server.web.store.remote import is_remote
 from jobmon.server.web.store.runs import end_by_order, workflow_lock
@@ -309,8 +307,7 @@ def workflow_reset_if_quiet(
     elif status is not WorkflowStatus.DONE:
         for event in (WorkflowEvent.HALT, WorkflowEvent.REGISTER):
             status = _workflow_apply(connection, order, status, event)
-    progress_recount(connection, workflow_id)
-    total = together(workflows_progress(connection, [workflow_id])[workflow_id].values())
+    total = progress_recount(connection, workflow_id)
     return ResetWorkflowResponse(changed, status, total.total - total.by_status.get(TaskStatus.DONE.value, 0))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, ScalarSelect, func, select
 
 from jobmon.core.states import WORKFLOW_BEING_RUN, WorkflowStatus
 from jobmon.serializers.monitor import RunningTaskRow, TemplateProgressRow, WorkflowOverviewResponse
@@ -46,6 +46,9 @@ def workflow_read_overview(
         seconds = times.finished.get(array_id)
         mean = sum(seconds) / len(seconds) if seconds else None
         templates.append(TemplateProgressRow(array_id, names[array_id], counts[array_id].by_status, mean))
+    latest_run = (
+        select(func.max(WorkflowRun.id)).where(WorkflowRun.workflow_id == workflow_id).scalar_subquery()
+    )
     return WorkflowOverviewResponse(
         workflow_id,
         workflow.name or "",
@@ -55,19 +58,19 @@ def workflow_read_overview(
         templates,
         eta,
         workflow_read_latest_failures(connection, workflow_id, num_failures) if num_failures > 0 else [],
-        _longest_running(connection, workflow_id, num_running, now) if times.running else [],
+        run_read_longest_running(connection, latest_run, num_running, now) if times.running else [],
         workflow_read_conditions(connection, workflow_id),
     )
 
 
-def _longest_running(
-    connection: Connection, workflow_id: int, limit: int, now: datetime
+def run_read_longest_running(
+    connection: Connection, workflow_run_id: int | ScalarSelect[int], limit: int, now: datetime
 ) -> list[RunningTaskRow]:
-    run_id = select(func.max(WorkflowRun.id)).where(WorkflowRun.workflow_id == workflow_id).scalar_subquery()
+    """Attempts of a run whose command has run longest."""
     rows = connection.execute(
         select(Task.id, Task.name, TaskInstance.id, TaskInstance.nodename, TaskInstance.status_date)
         .join(Task, Task.id == TaskInstance.task_id)
-        .where(TaskInstance.workflow_run_id == run_id, TaskInstance.status.in_(COMMAND_RUNS))
+        .where(TaskInstance.workflow_run_id == workflow_run_id, TaskInstance.status.in_(COMMAND_RUNS))
         .order_by(TaskInstance.status_date, TaskInstance.id)
         .limit(max(0, limit))
     )

@@ -79,8 +79,8 @@ def progress_add(connection: Connection, changes: Changes) -> None:
         connection.execute(_ADD, rows)
 
 
-def progress_recount(connection: Connection, workflow_id: int) -> None:
-    """Count all tasks of a workflow again; nobody else may be changing them."""
+def progress_recount(connection: Connection, workflow_id: int) -> Progress:
+    """Count all tasks of a workflow again; the sum over its arrays. Nobody else may be changing them."""
     counted = (
         select(Task.array_id, Task.status, func.count(), func.sum(RETRIES_OF_TASK))
         .where(Task.workflow_id == workflow_id)
@@ -96,6 +96,7 @@ def progress_recount(connection: Connection, workflow_id: int) -> None:
         for array_id, counted_of in sorted(counts.items())
     ]
     dialect.upsert(connection, _table, rows, _COLUMNS)
+    return together(_progress_of(row) for row in rows)
 
 
 @dataclass(slots=True)
@@ -129,9 +130,13 @@ def workflows_progress(connection: Connection, workflow_ids: Sequence[int]) -> d
         select(_table).where(_table.c.workflow_id.in_(workflow_ids)).order_by(_table.c.array_id)
     ).mappings()
     for row in rows:
-        by_status = {status.value: row[name] for status, name in STATUS_COLUMNS.items() if row[name]}
-        found[row["workflow_id"]][row["array_id"]] = Progress(by_status, row[RETRIES])
+        found[row["workflow_id"]][row["array_id"]] = _progress_of(row)
     return found
+
+
+def _progress_of(row: Mapping[Any, Any]) -> Progress:
+    by_status = {status.value: row[name] for status, name in STATUS_COLUMNS.items() if row[name]}
+    return Progress(by_status, row[RETRIES])
 
 
 def together(arrays: Iterable[Progress]) -> Progress:

@@ -37,7 +37,7 @@ from jobmon.server.web.models import (
     WorkflowRun,
 )
 from jobmon.server.web.store.attempts import attempts_apply_events
-from jobmon.server.web.store.progress import progress_recount, together, workflows_progress
+from jobmon.server.web.store.progress import progress_recount
 from jobmon.server.web.store.remote import is_remote, of_its_batch
 from jobmon.server.web.store.runs import (
     end_by_order,
@@ -226,8 +226,7 @@ def tasks_reset_if_undone(
         )
         .values(num_attempts=0, num_infrastructure_losses=0)
     )
-    progress_recount(connection, workflow_id)
-    total = together(workflows_progress(connection, [workflow_id])[workflow_id].values())
+    total = progress_recount(connection, workflow_id)
     return ResetTasksResponse(reset.rowcount, total.by_status.get(TaskStatus.DONE.value, 0))
 
 

@@ -32,10 +32,9 @@ from jobmon.server.web.models import (
     Tool,
     ToolVersion,
     Workflow,
-    WorkflowAttribute,
-    WorkflowAttributeType,
     WorkflowRun,
 )
+from jobmon.server.web.store.attributes import workflow_read_attributes
 from jobmon.server.web.store.define import chunks
 from jobmon.server.web.store.monitor import require_workflow
 from jobmon.server.web.store.remote import workflow_read_conditions
@@ -272,12 +271,6 @@ def workflow_read_facts(connection: Connection, workflow_id: int, now: datetime)
         .join(Tool, Tool.id == ToolVersion.tool_id)
         .where(Workflow.id == workflow_id)
     ).one()
-    attributes = connection.execute(
-        select(WorkflowAttributeType.name, WorkflowAttribute.value)
-        .join(WorkflowAttributeType, WorkflowAttributeType.id == WorkflowAttribute.type_id)
-        .where(WorkflowAttribute.workflow_id == workflow_id)
-        .order_by(WorkflowAttributeType.name)
-    )
     templates, num_attempts = _template_facts(connection, workflow_id)
     return WorkflowFactsResponse(
         id=row.id,
@@ -291,7 +284,7 @@ def workflow_read_facts(connection: Connection, workflow_id: int, now: datetime)
         changed=_iso(row.status_date),
         now=_iso(now),
         max_concurrently_running=row.max_concurrently_running,
-        attributes={row[0]: row[1] for row in attributes},
+        attributes=workflow_read_attributes(connection, workflow_id),
         runs=_run_facts(connection, workflow_id),
         templates=templates,
         num_attempts=num_attempts,
@@ -310,7 +303,7 @@ def _run_facts(connection: Connection, workflow_id: int) -> list[RunFacts]:
             row.status,
             row.jobmon_version,
             row.jobmon_server_version,
-            *_controller(row.controller),
+            *controller_place(row.controller),
             _iso(row.created_date),
             _iso(row.status_date),
         )
@@ -318,7 +311,7 @@ def _run_facts(connection: Connection, workflow_id: int) -> list[RunFacts]:
     ]
 
 
-def _controller(text: str) -> tuple[str, int]:
+def controller_place(text: str) -> tuple[str, int]:
     """Host and process id of the controller, where they are known."""
     try:
         identity = msgspec.json.decode(text, type=ProcessIdentity)

@@ -7,32 +7,25 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-import msgspec
 from sqlalchemy import Connection, func, select
 
 from jobmon.core.exceptions import NotFoundError
-from jobmon.core.process_identity import ProcessIdentity
 from jobmon.core.states import (
     WORKFLOW_RUN_ALIVE,
-    TaskStatus,
     WorkflowRunStatus,
     WorkflowStatus,
 )
-from jobmon.serializers.monitor import RunningTaskRow
 from jobmon.server.web.models import (
     Array,
     ArrayProgress,
-    Task,
-    TaskInstance,
     Tool,
     ToolVersion,
     Workflow,
-    WorkflowAttribute,
-    WorkflowAttributeType,
     WorkflowHistory,
     WorkflowRun,
 )
-from jobmon.server.web.store.eta import COMMAND_RUNS
+from jobmon.server.web.store.progress import STATUS_COLUMNS
+from jobmon.server.web.store.trace import controller_place
 
 EVENTS_ON_A_PAGE: Final = 100
 RUNS_ON_A_PAGE: Final = 50
@@ -154,30 +147,11 @@ def workflow_read_runs(
             row.created_date,
             row.status_date,
             row.heartbeat_date,
-            *_controller(row.controller),
+            *controller_place(row.controller),
             row.is_draining,
         )
         for row in rows
     ]
-
-
-def _controller(text: str) -> tuple[str, int]:
-    try:
-        identity = msgspec.json.decode(text, type=ProcessIdentity)
-    except msgspec.DecodeError:
-        return "", 0
-    return identity.hostname, identity.pid
-
-
-def workflow_read_attributes(connection: Connection, workflow_id: int) -> dict[str, str]:
-    """Attributes of a workflow by name."""
-    rows = connection.execute(
-        select(WorkflowAttributeType.name, WorkflowAttribute.value)
-        .join(WorkflowAttributeType, WorkflowAttributeType.id == WorkflowAttribute.type_id)
-        .where(WorkflowAttribute.workflow_id == workflow_id)
-        .order_by(WorkflowAttributeType.name)
-    )
-    return {row[0]: row[1] or "" for row in rows}
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,23 +173,6 @@ def workflow_read_arrays(connection: Connection, workflow_id: int) -> list[Array
     return [ArrayRow(*row) for row in rows]
 
 
-def run_read_longest_running(
-    connection: Connection, workflow_run_id: int, limit: int, now: datetime
-) -> list[RunningTaskRow]:
-    """Attempts of a run whose command has run longest."""
-    rows = connection.execute(
-        select(Task.id, Task.name, TaskInstance.id, TaskInstance.nodename, TaskInstance.status_date)
-        .join(Task, Task.id == TaskInstance.task_id)
-        .where(TaskInstance.workflow_run_id == workflow_run_id, TaskInstance.status.in_(COMMAND_RUNS))
-        .order_by(TaskInstance.status_date, TaskInstance.id)
-        .limit(limit)
-    )
-    return [
-        RunningTaskRow(row[0], row[1], row[2], row[3] or "", max(0.0, (now - row[4]).total_seconds()))
-        for row in rows
-    ]
-
-
 def workflow_read_stamp(connection: Connection, workflow_id: int) -> tuple[Any, ...]:
     """Changes whenever what the page of a workflow shows may have changed; a handful of rows.
 
@@ -235,7 +192,7 @@ def workflow_read_stamp(connection: Connection, workflow_id: int) -> tuple[Any, 
         .order_by(WorkflowRun.id.desc())
         .limit(1)
     ).first()
-    sums = [func.sum(getattr(ArrayProgress, status.name.lower())) for status in TaskStatus]
+    sums = [func.sum(ArrayProgress.__table__.c[name]) for name in STATUS_COLUMNS.values()]
     counts = connection.execute(
         select(*sums, func.sum(ArrayProgress.num_retries)).where(ArrayProgress.workflow_id == workflow_id)
     ).one()

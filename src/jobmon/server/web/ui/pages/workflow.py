@@ -11,14 +11,14 @@ from sqlalchemy import Connection
 
 from jobmon.serializers.monitor import EtaRow, RunningTaskRow
 from jobmon.server.web import dialect
+from jobmon.server.web.store.attributes import workflow_read_attributes
 from jobmon.server.web.store.eta import workflow_read_eta, workflow_read_run_times
+from jobmon.server.web.store.overview import run_read_longest_running
 from jobmon.server.web.store.remote import workflow_read_conditions
 from jobmon.server.web.store.timeline import Curve, run_read_time, workflow_read_curve
 from jobmon.server.web.store.workflow_figures import TemplateFigures, workflow_read_template_figures
 from jobmon.server.web.store.workflow_page import (
-    run_read_longest_running,
     workflow_read_arrays,
-    workflow_read_attributes,
     workflow_read_stamp,
 )
 from jobmon.server.web.ui.computed import Figure
@@ -112,7 +112,9 @@ def overview(view: View, workflow_id: int, start: int = 0) -> Answer:
         frame = read_frame(connection, workflow_id, view.now(connection))
         now = _read_now(connection, frame)
         arrays = workflow_read_arrays(connection, workflow_id)
-        attributes = workflow_read_attributes(connection, workflow_id)
+        attributes = {
+            name: value or "" for name, value in workflow_read_attributes(connection, workflow_id).items()
+        }
     start = max(0, start)
     return show(
         view,
