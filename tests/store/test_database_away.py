@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from typing import Any
 
@@ -171,3 +172,14 @@ def test_connections_in_use_are_closed_after_the_rest(database: Database, backen
     assert driver_connection.open is False if backend is Backend.MARIADB else driver_connection.closed
     with database.read() as connection:
         assert connection.scalar(text("SELECT 1")) == 1
+
+
+@on_servers
+def test_connections_go_with_their_database(database: Database, backend: Backend) -> None:
+    """An application that is dropped without a word leaves none behind: they are closed in good order."""
+    dropped = Database(database.engine.url.render_as_string(hide_password=False))
+    with dropped.read() as connection:
+        driver_connection: Any = connection.connection.driver_connection
+    del connection, dropped
+    gc.collect()
+    assert driver_connection.open is False if backend is Backend.MARIADB else driver_connection.closed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any, TypeVar
@@ -29,7 +30,7 @@ _ID_POOL = {"pool_size": 2, "max_overflow": 0}
 
 
 class Database:
-    """The database behind a server.
+    """The database behind a server. Its connections are closed with it, however it goes.
 
     Args:
         uri: SQLAlchemy URI.
@@ -52,6 +53,7 @@ class Database:
             if dialect.is_sqlite(self.engine)
             else make_engine(uri, connect_args, {**(pool or {}), **_ID_POOL})
         )
+        weakref.finalize(self, _dispose, self.engine, self._id_engine).atexit = False
         # SQLite writers queue up here rather than in SQLite's own busy handler, which sleeps.
         self._writer: threading.Lock | None = threading.Lock() if dialect.is_sqlite(self.engine) else None
         writing: dict[str, Any] = {dialect.IS_WRITE: True, dialect.ID_ENGINE: self._id_engine}
@@ -127,9 +129,13 @@ class Database:
 
     def dispose(self) -> None:
         """Close all connections."""
-        self.engine.dispose()
-        if self._id_engine is not None:
-            self._id_engine.dispose()
+        _dispose(self.engine, self._id_engine)
+
+
+def _dispose(*engines: Engine | None) -> None:
+    for engine in engines:
+        if engine is not None:
+            engine.dispose()
 
 
 class _Patience:
