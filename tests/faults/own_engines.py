@@ -11,7 +11,9 @@ import signal
 import socket
 import subprocess
 import tempfile
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
@@ -29,6 +31,7 @@ ADMINISTRATORS = {Backend.MARIADB: "root", Backend.POSTGRESQL: "postgres"}
 MAX_CONNECTIONS = 40
 SIZE_BYTES = 320 * 2**20
 START_SECONDS = 60
+LOOK_SECONDS = 0.2
 USER = "jobmon"
 """The user Jobmon's servers are: who owns its database and has no other right."""
 _OPTIONS = {
@@ -116,6 +119,24 @@ class OwnEngine:
         os.kill(pid, signal.SIGKILL)
         wait_until(lambda: is_gone(pid), "the end of a killed database server")
 
+    @contextmanager
+    def kept_running(self) -> Iterator[None]:
+        """Start it whenever it has ended, for the time of a ``with`` block: one that lacked room may end itself any time."""
+        is_over = threading.Event()
+
+        def look_after() -> None:
+            while not is_over.wait(LOOK_SECONDS):
+                if is_gone(self.pid):
+                    self.start()
+
+        with ThreadPoolExecutor(1) as thread:
+            looking = thread.submit(look_after)
+            try:
+                yield
+            finally:
+                is_over.set()
+            looking.result()
+
     @property
     def pid(self) -> int:
         """Its process; 0: it never ran."""
@@ -124,7 +145,8 @@ class OwnEngine:
             if self.backend is Backend.MARIADB
             else self.data / "postmaster.pid"
         )
-        return int(path.read_text().split()[0]) if path.exists() else 0
+        words = path.read_text().split() if path.exists() else []
+        return int(words[0]) if words else 0
 
     def remove(self) -> None:
         """Stop it and remove all it had."""
