@@ -18,7 +18,11 @@ from bench.place import MeasurementError, NotHereError
 from bench.row import in_words, replace_between
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "performance.md"
-BEGIN, END = "<!-- databases -->", "<!-- end of databases -->"
+LONG = ("institute", "memory")
+"""Names that have a table of their own; all others share one."""
+SHORT = "databases"
+REPLICAS = "replicas"
+"""The table of more than one process."""
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -27,17 +31,31 @@ def main(words: Sequence[str] | None = None) -> int:
     kinds = [Kind(each) for each in options.on] or list(Kind)
     about = f"{machine.description()}; load {machine.load():.2f} at the start"
     print(about, line(headings(kinds)), sep="\n", flush=True)
-    answers = []
+    tables: dict[str, list[list[str]]] = {}
     for name in options.names or MEASURES:
         for measure in MEASURES[name]:
             if measure.is_long and not (options.full or options.names):
                 continue
             values = [answer(measure, setting(kind, options)) for kind in kinds]
-            answers.append(cells(measure, values))
-            print(line(answers[-1]), flush=True)
+            found = cells(measure, values)
+            tables.setdefault(table_of(name, options.processes), []).append(found)
+            print(line(found), flush=True)
     if options.write:
-        write(PAGE, kinds, answers, about, f"python -m bench.load {' '.join(sys.argv[1:])}".strip())
-    return 1 if any("?" in each for each in answers) else 0
+        for table, answers in tables.items():
+            write(PAGE, table, kinds, answers, f"`{command()}`, {datetime.now(UTC).date()}, on {about}.")
+    return 1 if any("?" in each for answers in tables.values() for each in answers) else 0
+
+
+def table_of(name: str, processes: int) -> str:
+    """The table of the page a measurement goes into."""
+    if processes > 1:
+        return REPLICAS
+    return name if name in LONG else SHORT
+
+
+def command() -> str:
+    """How this was called."""
+    return f"python -m bench.load {' '.join(sys.argv[1:])}".strip()
 
 
 def arguments(words: Sequence[str] | None) -> argparse.Namespace:
@@ -96,18 +114,15 @@ def line(words: Sequence[str]) -> str:
     return " | ".join([f"{name:<66}", f"{budget:>12}", *(f"{each:>12}" for each in numbers), kept])
 
 
-def write(
-    page: Path, kinds: Sequence[Kind], answers: Iterable[Sequence[str]], about: str, command: str
-) -> None:
-    """Replace the table in the page.
+def write(page: Path, name: str, kinds: Sequence[Kind], answers: Iterable[Sequence[str]], about: str) -> None:
+    """Replace a table in the page.
 
     Raises:
         ValueError: the page has no place for it.
     """
     rule = ["---", "---:", *("---:" for _ in kinds), "---"]
     table = "\n".join(f"| {' | '.join(row)} |" for row in [headings(kinds), rule, *answers])
-    today = datetime.now(UTC).date().isoformat()
-    replace_between(page, BEGIN, END, f"`{command}`, {today}, on {about}.\n\n{table}")
+    replace_between(page, f"<!-- {name} -->", f"<!-- end of {name} -->", f"{about}\n\n{table}")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 from bench.load import Client, Kind, Servers, Shape, Simulation, database, soak
-from bench.load.__main__ import BEGIN, END, PAGE, cells, main, write
+from bench.load.__main__ import LONG, PAGE, REPLICAS, SHORT, cells, main, write
 from bench.load.client import Refused, path_with
 from bench.load.measures import MEASURES, Measure, percentile
 from bench.load.run import event_of_end
@@ -14,18 +14,19 @@ from bench.load.run import event_of_end
 from jobmon.serializers.worker import WorkerResponse
 
 
-def test_the_page_has_a_place_for_the_table():
+@pytest.mark.parametrize("name", [SHORT, *LONG, REPLICAS])
+def test_the_page_has_a_place_for_each_table(name):
     """``--write`` finds its marks in docs/performance.md."""
     text = PAGE.read_text(encoding="utf-8")
-    assert text.index(BEGIN) < text.index(END)
+    assert text.index(f"<!-- {name} -->") < text.index(f"<!-- end of {name} -->")
 
 
 def test_the_table_replaces_that_of_the_page(tmp_path):
     """A column for each database; everything outside the two marks stays as it is."""
     page = tmp_path / "page.md"
-    page.write_text(f"above\n{BEGIN}\nold\n{END}\nbelow\n", encoding="utf-8")
+    page.write_text("above\n<!-- memory -->\nold\n<!-- end of memory -->\nbelow\n", encoding="utf-8")
     row = cells(Measure("bind", "s", lambda _: 0, 15), [3.0, None])
-    write(page, [Kind.SQLITE, Kind.MARIADB], [row], "a machine", "python -m bench.load")
+    write(page, "memory", [Kind.SQLITE, Kind.MARIADB], [row], "On a machine.")
     text = page.read_text(encoding="utf-8")
     assert "| what | budget | SQLite | MariaDB | ok? |" in text
     assert "| bind | ≤ 15 s | 3 s | ? | yes |" in text
