@@ -102,7 +102,7 @@ def test_an_attempt_that_ended_is_told_to_stop(
     """And nothing happens."""
     attempt = replace(RUNNING, instance_status=instance_status)
     verdict = decide(attempt, event)
-    assert (verdict.steps, verdict.is_live, verdict.is_illegal) == ([], False, False)
+    assert (verdict.steps, verdict.is_live, verdict.is_illegal) == ((), False, False)
     assert attempt == replace(RUNNING, instance_status=instance_status)
 
 
@@ -114,7 +114,7 @@ def test_illegal_events_change_nothing(instance_status: TaskInstanceStatus, even
     verdict = decide(attempt, event)
     assert verdict.is_illegal == (event not in TASK_INSTANCE[instance_status])
     if verdict.is_illegal:
-        assert verdict.steps == []
+        assert verdict.steps == ()
         assert attempt == replace(RUNNING, instance_status=instance_status)
 
 

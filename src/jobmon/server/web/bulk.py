@@ -2,20 +2,22 @@
 
 A driver that is handed many rows sends one statement for each of them, and each is a journey to the server. So the rows
 travel as one parameter instead: for MariaDB and MySQL as a JSON document that ``JSON_TABLE`` reads (MariaDB 10.6, MySQL 8),
-for PostgreSQL as one array for each column. SQLite has no journey, and repeating a prepared statement is its fastest way.
+for PostgreSQL as one array for each column. What is the same in all rows travels once, as a parameter of its own. SQLite
+has no journey, and repeating a prepared statement is its fastest way.
 
 Columns may hold numbers, texts, times and nothing. Names come from the tables, values are always bound.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from functools import lru_cache
+from itertools import count
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Integer, String, Table, Text, TextClause, text
+from sqlalchemy import Connection, Integer, String, Table, Text, text
 from sqlalchemy.dialects import mysql
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeEngine
@@ -27,6 +29,7 @@ MAX_BYTES = 4 * 1024 * 1024
 """Bytes of one statement on MariaDB and MySQL, whose ``max_allowed_packet`` is 16 MiB or more."""
 
 Row = Sequence[Any]
+_text = lru_cache(1024)(text)
 
 
 def insert_rows(
@@ -42,7 +45,15 @@ def insert_rows(
         ignore: leave out those that would break a unique constraint.
     """
     names = tuple(columns)
-    _write(connection, _insert_statement(table, names, connection.dialect, ignore), rows)
+    kind = connection.dialect
+    _write(
+        connection,
+        table,
+        names,
+        rows,
+        lambda shared: _insert_statement(table, names, shared, kind, ignore),
+        own=0,
+    )
 
 
 def update_rows(connection: Connection, table: Table, columns: Sequence[str], rows: Sequence[Row]) -> None:
@@ -55,24 +66,73 @@ def update_rows(connection: Connection, table: Table, columns: Sequence[str], ro
         rows: the values of each row in the order of the columns, and its id last; in the order of the ids.
     """
     names = tuple(columns)
-    _write(connection, _update_statement(table, names, connection.dialect), rows)
+    kind = connection.dialect
+    _write(
+        connection,
+        table,
+        (*names, "id"),
+        rows,
+        lambda shared: _update_statement(table, names, shared, kind),
+        own=len(names),
+    )
 
 
-def _write(connection: Connection, statement: str | TextClause, rows: Sequence[Row]) -> None:
+Shared = tuple[int, ...]
+"""Which columns have the same value in all rows, ascending."""
+
+
+def _write(
+    connection: Connection,
+    table: Table,
+    columns: tuple[str, ...],
+    rows: Sequence[Row],
+    statement_of: Callable[[Shared], str],
+    own: int,
+) -> None:
+    """Execute a statement for rows; column ``own`` counts as different in each."""
     if not rows:
         return
-    if isinstance(statement, str):
-        connection.exec_driver_sql(statement, [_for_sqlite(row) for row in rows])
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql(statement_of(()), _for_sqlite(rows, _times_of(table, columns)))
         return
     is_postgresql = connection.dialect.name == "postgresql"
     for start in range(0, len(rows), MAX_ROWS):
-        part = rows[start : start + MAX_ROWS]
-        for parameters in [_as_arrays(part)] if is_postgresql else _as_json(part):
-            connection.execute(statement, parameters)
+        values = list(zip(*rows[start : start + MAX_ROWS], strict=True))
+        shared = _shared(values, own)
+        once = {f"s{i}": values[i][0] for i in shared}
+        others = [column for i, column in enumerate(values) if i not in shared]
+        statement = _text(statement_of(shared))
+        for parameters in (
+            [_as_arrays(others)] if is_postgresql else _as_json(list(zip(*others, strict=True)))
+        ):
+            connection.execute(statement, {**once, **parameters})
 
 
-def _for_sqlite(row: Row) -> tuple[Any, ...]:
-    return tuple([_time_as_text(value) if type(value) is datetime else value for value in row])
+def _shared(values: Sequence[Sequence[Any]], own: int) -> Shared:
+    return tuple(i for i, column in enumerate(values) if i != own and column.count(column[0]) == len(column))
+
+
+@lru_cache(256)
+def _times_of(table: Table, columns: tuple[str, ...]) -> Shared:
+    """Which columns hold times."""
+    return tuple(i for i, name in enumerate(columns) if table.c[name].type.python_type is datetime)
+
+
+def _for_sqlite(rows: Sequence[Row], times: Shared) -> Sequence[Any]:
+    """The rows, with times as text."""
+    if not times:
+        return rows
+    columns: list[Sequence[Any]] = list(zip(*rows, strict=True))
+    for i in times:
+        columns[i] = _times_as_text(columns[i])
+    return list(zip(*columns, strict=True))
+
+
+def _times_as_text(times: Sequence[datetime | None]) -> Sequence[str | None]:
+    first = times[0]
+    if times.count(first) == len(times):
+        return [None if first is None else _time_as_text(first)] * len(times)
+    return [None if each is None else _time_as_text(each) for each in times]
 
 
 @lru_cache(64)
@@ -92,21 +152,21 @@ def _as_json(rows: Sequence[Row]) -> Iterator[dict[str, Any]]:
     yield from _as_json(rows[middle:])
 
 
-def _as_arrays(rows: Sequence[Row]) -> dict[str, Any]:
-    return {f"v{i}": list(column) for i, column in enumerate(zip(*rows, strict=True))}
+def _as_arrays(columns: Sequence[Sequence[Any]]) -> dict[str, Any]:
+    return {f"v{i}": list(column) for i, column in enumerate(columns)}
 
 
-@lru_cache(256)
+@lru_cache(1024)
 def _insert_statement(
-    table: Table, columns: tuple[str, ...], dialect: Dialect, ignore: bool
-) -> str | TextClause:
+    table: Table, columns: tuple[str, ...], shared: Shared, dialect: Dialect, ignore: bool
+) -> str:
     into = f"INSERT INTO {_quoted(dialect, table.name)} ({', '.join(_quoted(dialect, c) for c in columns)})"
     if dialect.name == "sqlite":
         values = f"{into} VALUES ({', '.join('?' * len(columns))})"
         return f"{values} ON CONFLICT DO NOTHING" if ignore else values
-    read = ", ".join(f"v{i}" for i in range(len(columns)))
-    statement = f"{into} SELECT {read} FROM {_given(table, columns, dialect)}"
-    return text(f"{statement} {_leaving_out(table, dialect)}" if ignore else statement)
+    values = ", ".join(_values(table, columns, shared, dialect))
+    statement = f"{into} SELECT {values} FROM {_given(table, columns, shared, dialect)}"
+    return f"{statement} {_leaving_out(table, dialect)}" if ignore else statement
 
 
 def _leaving_out(table: Table, dialect: Dialect) -> str:
@@ -117,22 +177,39 @@ def _leaving_out(table: Table, dialect: Dialect) -> str:
     return f"ON DUPLICATE KEY UPDATE {key} = {key}"
 
 
-@lru_cache(256)
-def _update_statement(table: Table, columns: tuple[str, ...], dialect: Dialect) -> str | TextClause:
+@lru_cache(1024)
+def _update_statement(table: Table, columns: tuple[str, ...], shared: Shared, dialect: Dialect) -> str:
     name, names = _quoted(dialect, table.name), [_quoted(dialect, column) for column in columns]
     if dialect.name == "sqlite":
         return f"UPDATE {name} SET {', '.join(f'{each} = ?' for each in names)} WHERE id = ?"
-    given, key = _given(table, (*columns, "id"), dialect), f"given.v{len(columns)}"
+    with_id = (*columns, "id")
+    *values, key = _values(table, with_id, shared, dialect)
+    given = _given(table, with_id, shared, dialect)
+    changes = list(zip(names, values, strict=True))
     if dialect.name == "postgresql":
-        changes = ", ".join(f"{each} = given.v{i}" for i, each in enumerate(names))
-        return text(f"UPDATE {name} SET {changes} FROM {given} WHERE {name}.id = {key}")
-    changes = ", ".join(f"{name}.{each} = given.v{i}" for i, each in enumerate(names))
-    return text(f"UPDATE {name} JOIN {given} ON {name}.id = {key} SET {changes}")
+        setting = ", ".join(f"{each} = {value}" for each, value in changes)
+        return f"UPDATE {name} SET {setting} FROM {given} WHERE {name}.id = {key}"
+    setting = ", ".join(f"{name}.{each} = {value}" for each, value in changes)
+    return f"UPDATE {name} JOIN {given} ON {name}.id = {key} SET {setting}"
 
 
-def _given(table: Table, columns: tuple[str, ...], dialect: Dialect) -> str:
-    """The rows that came as a parameter, as a table ``given`` with the columns ``v0``, ``v1`` ..."""
-    kinds = [_type_to_read(table.c[name].type, dialect) for name in columns]
+def _values(table: Table, columns: tuple[str, ...], shared: Shared, dialect: Dialect) -> list[str]:
+    """What stands for the value of each column: a parameter, or a column of ``given``."""
+    numbers = count()
+    found = []
+    for i, name in enumerate(columns):
+        if i not in shared:
+            found.append(f"given.v{next(numbers)}")
+        elif dialect.name == "postgresql":
+            found.append(f"CAST(:s{i} AS {_type_to_read(table.c[name].type, dialect)})")
+        else:
+            found.append(f":s{i}")
+    return found
+
+
+def _given(table: Table, columns: tuple[str, ...], shared: Shared, dialect: Dialect) -> str:
+    """The rows that came as a parameter, as a table ``given`` with the columns ``v0``, ``v1`` ... that are not shared."""
+    kinds = [_type_to_read(table.c[name].type, dialect) for i, name in enumerate(columns) if i not in shared]
     if dialect.name == "postgresql":
         arrays = ", ".join(f"CAST(:v{i} AS {kind}[])" for i, kind in enumerate(kinds))
         return f"unnest({arrays}) AS given({', '.join(f'v{i}' for i in range(len(kinds)))})"

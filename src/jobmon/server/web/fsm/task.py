@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import NamedTuple
 
 from jobmon.core import states
 from jobmon.core.states import (
@@ -31,7 +32,8 @@ class Attempt:
     """An attempt and its task, as they are in the database, row locked.
 
     ``max_infrastructure_losses`` is the server's configuration, ``policies`` are those of the task's template,
-    ``distributor_id`` is that of the job it is known to run in, ``array_id`` the array of the task.
+    ``distributor_id`` is that of the job it is known to run in, ``array_id`` the array of the task. ``num_new_attempts`` and
+    ``num_new_losses`` are the part of the task's counts that the database does not know yet.
     """
 
     task_instance_id: int
@@ -46,16 +48,8 @@ class Attempt:
     policies: RetryPolicies = field(default_factory=lambda: RETRY_POLICIES, repr=False)
     distributor_id: str = ""
     array_id: int = 0
-    counts_before: tuple[int, int] = field(init=False)
-
-    def __post_init__(self) -> None:
-        """Remember what the task's counts were."""
-        self.counts_before = self.counts
-
-    @property
-    def counts(self) -> tuple[int, int]:
-        """Attempts and losses of the task."""
-        return self.num_attempts, self.num_infrastructure_losses
+    num_new_attempts: int = 0
+    num_new_losses: int = 0
 
 
 @dataclass(slots=True, frozen=True)
@@ -69,24 +63,42 @@ class Step:
     task_to: TaskStatus | None = None
     note: str | None = None
 
+    @property
+    def columns(self) -> tuple[str | None, ...]:
+        """Event and states as the history has them."""
+        return _columns(self.event, self.instance_from, self.instance_to, self.task_from, self.task_to)
 
-_step = lru_cache(4096)(Step)
-"""Steps without notes are the same few again and again."""
+
+@lru_cache(4096)
+def _columns(*values: str | None) -> tuple[str | None, ...]:
+    """Plain texts, which drivers take as they are."""
+    return tuple(None if value is None else str(value) for value in values)
 
 
-@dataclass(slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """The outcome of one event.
 
     Attributes:
         steps: lines of history; empty when nothing changed.
         is_live: the attempt may go on.
         is_illegal: the table knows nothing of this event in this state.
+        moves_task: the status of the task changed.
     """
 
-    steps: list[Step] = field(default_factory=list)
+    steps: tuple[Step, ...] = ()
     is_live: bool = True
     is_illegal: bool = False
+    moves_task: bool = False
+
+
+class _Move(NamedTuple):
+    """Where an event leads from two states, and what remains to be decided."""
+
+    instance_status: TaskInstanceStatus
+    task_status: TaskStatus
+    verdict: Verdict
+    begins: bool = False
+    fails: bool = False
 
 
 def decide(
@@ -105,28 +117,39 @@ def decide(
         if is_other and before in TASK_INSTANCE_STARTED:
             return Verdict(is_illegal=True)
         attempt.distributor_id = distributor_id or attempt.distributor_id
+    move = _move(before, attempt.task_status, event)
+    attempt.instance_status, attempt.task_status = move.instance_status, move.task_status
+    if move.begins:
+        attempt.num_attempts += 1
+        attempt.num_new_attempts += 1
+    if move.fails:
+        return move.verdict._replace(steps=(*move.verdict.steps, _decide_failed(attempt, cause)))
+    return move.verdict
+
+
+@lru_cache(4096)
+def _move(before: TaskInstanceStatus, task_before: TaskStatus, event: TaskInstanceEvent) -> _Move:
+    """What the tables say; there are few cases, and each comes very often."""
     after = states.target(TASK_INSTANCE, before, event)
     if after is None:
-        return Verdict(is_live=before not in TASK_INSTANCE_TERMINAL, is_illegal=True)
-    if isinstance(after, TaskInstanceStatus) and attempt.task_status in TASK_TERMINAL:
+        return _Move(
+            before, task_before, Verdict(is_live=before not in TASK_INSTANCE_TERMINAL, is_illegal=True)
+        )
+    if isinstance(after, TaskInstanceStatus) and task_before in TASK_TERMINAL:
         after = TaskInstanceStatus.ERROR_FATAL
     if after is STALE or not isinstance(after, TaskInstanceStatus):
-        return Verdict(is_live=may_go_on(before))
-    attempt.instance_status = after
-    verdict = Verdict(is_live=may_go_on(after))
-    task_before = attempt.task_status
+        return _Move(before, task_before, Verdict(is_live=may_go_on(before)))
     task_event = TASK_EVENT_OF_INSTANCE_STATE.get(after)
     task_after = None if task_event is None else states.target(TASK, task_before, task_event)
     if task_before in TASK_TERMINAL or not isinstance(task_after, TaskStatus):
-        verdict.steps.append(_step(event, before, after))
-        return verdict
-    attempt.task_status = task_after
-    if after is TaskInstanceStatus.INSTANTIATED:
-        attempt.num_attempts += 1
-    verdict.steps.append(_step(event, before, after, task_before, task_after))
-    if task_event is TaskEvent.FAIL:
-        verdict.steps.append(_decide_failed(attempt, cause))
-    return verdict
+        return _Move(after, task_before, Verdict((Step(event, before, after),), may_go_on(after)))
+    return _Move(
+        after,
+        task_after,
+        Verdict((Step(event, before, after, task_before, task_after),), may_go_on(after), moves_task=True),
+        begins=after is TaskInstanceStatus.INSTANTIATED,
+        fails=task_event is TaskEvent.FAIL,
+    )
 
 
 def may_go_on(status: TaskInstanceStatus) -> bool:
@@ -139,6 +162,7 @@ def _decide_failed(attempt: Attempt, cause: Cause | None) -> Step:
     policy = states.policy_after(attempt.instance_status, cause, attempt.policies)
     if policy.charge is Charge.INFRASTRUCTURE:
         attempt.num_infrastructure_losses += 1
+        attempt.num_new_losses += 1
     budget = Budget(
         attempt.num_attempts,
         attempt.max_attempts,
@@ -150,4 +174,4 @@ def _decide_failed(attempt: Attempt, cause: Cause | None) -> Step:
     after = states.target(TASK, before, event)
     assert isinstance(after, TaskStatus), f"{before} has no {event}"
     attempt.task_status = after
-    return _step(event, None, None, before, after)
+    return Step(event, None, None, before, after)

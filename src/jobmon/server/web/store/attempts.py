@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import lru_cache
-from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -26,7 +25,7 @@ from jobmon.core.states import (
     retry_policies,
 )
 from jobmon.server.web import bulk, dialect
-from jobmon.server.web.fsm.task import Attempt, Step, decide
+from jobmon.server.web.fsm.task import Attempt, Step, Verdict, decide
 from jobmon.server.web.models import (
     Array,
     Task,
@@ -46,12 +45,8 @@ NO_POLICY = "{}"
 _instance: Any = TaskInstance.__table__
 _task: Any = Task.__table__
 
-_NAMES = ("nodename", "process_group_id", "distributor_id", "stdout", "stderr", "cause")
-"""Details of an event that are told where they are not empty."""
-_FIGURES = ("stdout_log", "stderr_log", "exit_code", "wallclock", "maxrss", "cpu", "io")
-"""Those where nothing is something too."""
-_names_of: Callable[[InstanceEvent], tuple[Any, ...]] = attrgetter(*_NAMES)
-_figures_of: Callable[[InstanceEvent], tuple[Any, ...]] = attrgetter(*_FIGURES)
+_NOT_DETAILS = ("description", "next_report_increment", "blames_node")
+"""What an event may say beside the columns of its attempt."""
 _INSTANCE_STATUS = {status.value: status for status in TaskInstanceStatus}
 _TASK_STATUS = {status.value: status for status in TaskStatus}
 # Statements are built once: building one takes longer than running it.
@@ -255,8 +250,8 @@ def attempts_apply_events(
             applied.num_changed += 1
             if event.blames_node:
                 applied.blaming.append(event)
-            writer.note(attempt, event, verdict.steps)
-            if any(step.task_to is not None for step in verdict.steps):
+            writer.note(attempt, event, verdict)
+            if verdict.moves_task:
                 applied.changed_tasks[attempt.task_id] = attempt
                 if attempt.workflow_run_id in over and attempt.task_status is TaskStatus.DONE:
                     applied.outlived_runs.add(attempt.workflow_run_id)
@@ -287,23 +282,31 @@ class _Writer:
 
     def __init__(self, connection: Connection, now: datetime, actor: str, locked: Mapping[int, int]) -> None:
         self.connection, self.now, self.actor, self.locked = connection, now, actor, locked
-        self.instances: dict[int, dict[str, Any]] = defaultdict(dict)
+        self._reports_by: dict[float, datetime] = {}
+        self.instances: dict[int, dict[str, Any]] = {}
         self.attempts: dict[int, Attempt] = {}
-        self.touched_tasks: set[int] = set()
+        self.moved_tasks: dict[int, Attempt] = {}
         self.history: list[tuple[Attempt, Step]] = []
         self.errors: list[dict[str, Any]] = []
 
-    def note(self, attempt: Attempt, event: InstanceEvent, steps: Sequence[Step]) -> None:
-        values = self.instances[attempt.task_instance_id]
-        values["status"] = attempt.instance_status.value
+    def note(self, attempt: Attempt, event: InstanceEvent, verdict: Verdict) -> None:
+        values = self.instances.setdefault(attempt.task_instance_id, {})
+        values["status"] = str(attempt.instance_status)
         values["status_date"] = self.now
         if event.event is TaskInstanceEvent.LAUNCH:
             values["submitted_date"] = self.now
-        self._details(values, event)
+        details = msgspec.to_builtins(event)  # without those that say nothing
+        del details["task_instance_id"], details["event"]
+        for name in _NOT_DETAILS:
+            if name in details:
+                del details[name]
+        values.update(details)
+        if event.next_report_increment:
+            values["report_by_date"] = self._report_by(event.next_report_increment)
         self.attempts[attempt.task_instance_id] = attempt
-        self.history.extend((attempt, step) for step in steps)
-        if any(step.task_to is not None for step in steps):
-            self.touched_tasks.add(attempt.task_instance_id)
+        self.history += [(attempt, step) for step in verdict.steps]
+        if verdict.moves_task:
+            self.moved_tasks[attempt.task_instance_id] = attempt
         if event.description:
             self.errors.append(
                 {
@@ -314,23 +317,21 @@ class _Writer:
             )
 
     def note_alive(self, event: InstanceEvent) -> None:
-        values = self.instances[event.task_instance_id]
-        values["report_by_date"] = self.now + timedelta(seconds=event.next_report_increment)
+        values = self.instances.setdefault(event.task_instance_id, {})
+        values["report_by_date"] = self._report_by(event.next_report_increment)
 
-    def _details(self, values: dict[str, Any], event: InstanceEvent) -> None:
-        values.update({name: each for name, each in zip(_NAMES, _names_of(event), strict=True) if each})
-        values.update(
-            {name: each for name, each in zip(_FIGURES, _figures_of(event), strict=True) if each is not None}
-        )
-        if event.next_report_increment:
-            values["report_by_date"] = self.now + timedelta(seconds=event.next_report_increment)
+    def _report_by(self, seconds: float) -> datetime:
+        found = self._reports_by.get(seconds)
+        if found is None:
+            found = self._reports_by[seconds] = self.now + timedelta(seconds=seconds)
+        return found
 
     def flush(self) -> dict[int, int]:
         cursors = runs_advance_cursor(
             self.connection, {attempt.workflow_run_id for attempt, _ in self.history}, self.locked
         )
         update_by_id(self.connection, _instance, self.instances)
-        self._update_tasks([self.attempts[i] for i in sorted(self.touched_tasks)])
+        self._update_tasks([self.moved_tasks[i] for i in sorted(self.moved_tasks)])
         history_append(self.connection, self.history, cursors, self.now, self.actor)
         if self.errors:
             self.connection.execute(_APPEND_ERRORS, self.errors)
@@ -345,9 +346,9 @@ class _Writer:
             if before is not None and after is not None:
                 changes.move(array_id, before, after, count)
         for attempt in self.attempts.values():
-            num_before, num_after = attempt.counts_before[0], attempt.num_attempts
-            if num_before != num_after:
-                changes.retry(attempt.array_id, max(0, num_after - 1) - max(0, num_before - 1))
+            if attempt.num_new_attempts:
+                num_before = attempt.num_attempts - attempt.num_new_attempts
+                changes.retry(attempt.array_id, max(0, attempt.num_attempts - 1) - max(0, num_before - 1))
         progress_add(self.connection, changes)
 
     def _update_tasks(self, attempts: Sequence[Attempt]) -> None:
@@ -355,7 +356,7 @@ class _Writer:
         together: dict[TaskStatus, list[int]] = defaultdict(list)
         singly = {}
         for attempt in attempts:
-            if attempt.counts == attempt.counts_before:
+            if not (attempt.num_new_attempts or attempt.num_new_losses):
                 together[attempt.task_status].append(attempt.task_id)
             else:
                 singly[attempt.task_id] = {
@@ -398,11 +399,7 @@ def history_append(
             cursors.get(attempt.workflow_run_id, 0),
             attempt.task_id,
             attempt.task_instance_id,
-            step.event,
-            step.instance_from,
-            step.instance_to,
-            step.task_from,
-            step.task_to,
+            *step.columns,
             now,
             actor,
             step.note,
