@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 
 import pytest
 from database_clock import DatabaseClock
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import delete, insert, select
+from other_sides import wait_until
+from sqlalchemy import Connection, delete, event, insert, select
 
 import databases
 from jobmon.server.services.lease import (
@@ -19,6 +21,7 @@ from jobmon.server.services.lease import (
     lease_read,
 )
 from jobmon.server.web.database import Database
+from jobmon.server.web.failure_dialect import DatabaseUnreachable
 from jobmon.server.web.models import Lease, Tool
 
 SECONDS = 30.0
@@ -151,3 +154,34 @@ def test_a_database_that_is_away_is_told_of_once(
         assert [keeper.look() for _ in range(3)] == [1, 1, 1]
     assert len([r for r in caplog.records if "cannot be renewed" in r.message]) == 1
     assert keeper.look() == 1
+
+
+@pytest.mark.parametrize("backend", databases.parameters(databases.SERVERS))
+def test_who_stops_just_before_the_commit_holds_nobody_up(database: Database) -> None:
+    """The database waits for a word of it for no longer than the lease lasts, and then frees what it had locked."""
+    first, second = LeaseKeeper(database, 1.0), LeaseKeeper(database, 1.0)
+    assert first.look() == 1
+    has_stopped, goes_on = threading.Event(), threading.Event()
+
+    def stop(_connection: Connection) -> None:
+        if threading.current_thread() is acting:
+            has_stopped.set()
+            goes_on.wait(30)
+
+    def act() -> None:
+        with pytest.raises((LeaseLost, DatabaseUnreachable)):
+            LeasedDatabase(first).retrying_write(lambda c: c.execute(insert(Tool).values(name="late")))
+
+    acting = threading.Thread(target=act)
+    event.listen(database.engine, "commit", stop)
+    try:
+        acting.start()
+        assert has_stopped.wait(20)
+        wait_until(lambda: second.look() == 2, "the next leader")
+    finally:
+        goes_on.set()
+        acting.join(30)
+        event.remove(database.engine, "commit", stop)
+    with database.write() as connection:
+        assert connection.scalars(select(Tool.name)).all() == []
+        connection.execute(delete(Lease))

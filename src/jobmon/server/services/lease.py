@@ -217,8 +217,8 @@ class LeaseKeeper:
 
     def _take_in(self, connection: Connection) -> int | None:
         """Take or renew it in a transaction that holds nobody up if this process is stopped in the midst of it."""
-        with dialect.limited_idle(connection, self.seconds):
-            return lease_take_if_free(connection, self.name, self.holder, self.seconds)
+        dialect.limit_idle(connection, self.seconds)
+        return lease_take_if_free(connection, self.name, self.holder, self.seconds)
 
     def _set(self, term: int | None) -> None:
         with self._changed:
@@ -288,15 +288,13 @@ class LeasedDatabase:
             raise LeaseLost(f"This process does not hold the lease '{keeper.name}'.")
 
         def leased(connection: Connection) -> T:
-            with dialect.limited_idle(connection, keeper.seconds):
-                lease = _require(lease_lock(connection, keeper.name), keeper.holder, term)
-                result = work(connection)
-                # The row is locked: only the time can have changed, for this process may have been stopped.
-                if dialect.utcnow(connection) >= lease.expires_at:
-                    raise LeaseLost(
-                        f"The lease '{keeper.name}' expired during the work; nothing was changed."
-                    )
-                return result
+            dialect.limit_idle(connection, keeper.seconds)
+            lease = _require(lease_lock(connection, keeper.name), keeper.holder, term)
+            result = work(connection)
+            # The row is locked: only the time can have changed, for this process may have been stopped.
+            if dialect.utcnow(connection) >= lease.expires_at:
+                raise LeaseLost(f"The lease '{keeper.name}' expired during the work; nothing was changed.")
+            return result
 
         return keeper.database.retrying_write(leased)
 

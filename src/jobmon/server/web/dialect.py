@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -67,21 +67,21 @@ def lock_rows(connection: Connection, statement: SelectT) -> SelectT:
     return statement if is_sqlite(connection) else statement.with_for_update(key_share=True)
 
 
-@contextmanager
-def limited_idle(connection: Connection, seconds: float) -> Iterator[None]:
-    """Have the database end the transaction, and free its locks, when this process stops talking in the middle of it.
+def limit_idle(connection: Connection, seconds: float) -> None:
+    """Have the database end the transaction, and free its locks, when this process stops talking before it is committed.
 
-    SQLite and MySQL cannot do that.
+    SQLite and MySQL cannot do that. MariaDB's limit is the session's: the next transaction of the connection lifts it, for
+    there is no moment in this one from which on its process could not be stopped.
     """
     whole = max(1, int(seconds))
-    is_mariadb = bool(getattr(connection.dialect, "is_mariadb", False))
     if connection.dialect.name == "postgresql":
         connection.exec_driver_sql(f"SET LOCAL idle_in_transaction_session_timeout = '{whole}s'")
-    elif is_mariadb:
+    elif getattr(connection.dialect, "is_mariadb", False):
+        connection.info[_IS_LIMITED] = True
         connection.exec_driver_sql(f"SET SESSION idle_transaction_timeout = {whole}")
-    yield
-    if is_mariadb:  # after an error the connection's next user may be limited as well, which does no harm
-        connection.exec_driver_sql("SET SESSION idle_transaction_timeout = DEFAULT")
+
+
+_IS_LIMITED = "jobmon_idle_limited"
 
 
 def insert_ignore(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -208,6 +208,8 @@ def _configure_server(engine: Engine, on_connect: Sequence[str]) -> None:
 
     @event.listens_for(engine, "begin")
     def _on_begin(connection: Connection) -> None:
+        if connection.info.pop(_IS_LIMITED, False):
+            connection.exec_driver_sql("SET SESSION idle_transaction_timeout = DEFAULT")
         if not connection.get_execution_options().get(IS_WRITE, True):
             connection.exec_driver_sql(_ON_BEGIN_READING)
 
