@@ -17,12 +17,13 @@ from jobmon.core.states import TaskInstanceEvent, TaskInstanceStatus, TaskStatus
 from jobmon.server.web import bulk, dialect
 from jobmon.server.web.database import Database
 from jobmon.server.web.db_admin import init_db
-from jobmon.server.web.models import TaskHistory, TaskInstance
+from jobmon.server.web.models import Task, TaskHistory, TaskInstance
 from jobmon.server.web.store import attempts
 from jobmon.testing.factory import attempts_make, run_make, workflow_make
 
 BATCH = 500
 _instance: Any = TaskInstance.__table__
+_task: Any = Task.__table__
 _history: Any = TaskHistory.__table__
 _DETAILS = ("status", "status_date", "wallclock", "maxrss", "exit_code")
 
@@ -71,12 +72,8 @@ def _write(
             event = (TaskInstanceEvent.START.value, launched.value, running.value)
             step = (*event, TaskStatus.LAUNCHED.value, TaskStatus.RUNNING.value, now, "bench", None)
             lines = [(run_id, turn, task_id, instance_id, *step) for instance_id, task_id in pairs]
-            marks = {
-                "ids": [task_id for _, task_id in pairs],
-                "new_status": TaskStatus.RUNNING.value,
-                "now": now,
-            }
+            marks = [(TaskStatus.RUNNING.value, now, task_id) for _, task_id in pairs]
             with database.write() as connection:
                 bulk.update_rows(connection, _instance, _DETAILS, changes)
-                connection.execute(attempts.MARK_TASKS, marks)
+                bulk.update_rows(connection, _task, ("status", "status_date"), marks)
                 bulk.insert_rows(connection, _history, attempts.HISTORY_COLUMNS, lines)

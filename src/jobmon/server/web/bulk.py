@@ -25,6 +25,9 @@ from sqlalchemy.types import TypeEngine
 MAX_ROWS = 2000
 """Rows of one statement: what a server takes at once is limited, and so is how long it holds its locks for it."""
 
+FEW_ROWS = 4
+"""So few are updated one by one on SQLite."""
+
 MAX_BYTES = 4 * 1024 * 1024
 """Bytes of one statement on MariaDB and MySQL, whose ``max_allowed_packet`` is 16 MiB or more."""
 
@@ -67,6 +70,8 @@ def update_rows(connection: Connection, table: Table, columns: Sequence[str], ro
     """
     names = tuple(columns)
     kind = connection.dialect
+    if kind.name == "sqlite" and _update_all_alike(connection, table, names, rows):
+        return
     _write(
         connection,
         table,
@@ -75,6 +80,23 @@ def update_rows(connection: Connection, table: Table, columns: Sequence[str], ro
         lambda shared: _update_statement(table, names, shared, kind),
         own=len(names),
     )
+
+
+def _update_all_alike(
+    connection: Connection, table: Table, columns: tuple[str, ...], rows: Sequence[Row]
+) -> bool:
+    """Update rows of a SQLite table by one statement, if they all get the same values; whether they did."""
+    values = list(zip(*rows, strict=True))
+    if len(rows) < FEW_ROWS or len(_shared(values, len(columns))) < len(columns):
+        return False
+    setting = ", ".join(f"{_quoted(connection.dialect, each)} = ?" for each in columns)
+    (row,) = _for_sqlite([rows[0][:-1]], _times_of(table, columns))
+    connection.exec_driver_sql(
+        f"UPDATE {_quoted(connection.dialect, table.name)} SET {setting} "
+        "WHERE id IN (SELECT value FROM json_each(?))",
+        (*row, msgspec.json.encode(values[-1]).decode()),
+    )
+    return True
 
 
 Shared = tuple[int, ...]

@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, insert, select, update
 
 from jobmon.core.instance_event import InstanceEvent
 from jobmon.core.states import (
@@ -67,7 +67,7 @@ _ADVANCE_CURSOR = (
     .where(dialect.among(WorkflowRun.id, "ids"))
     .values(last_cursor=WorkflowRun.last_cursor + 1)
 )
-_LOAD = (
+_LOAD = dialect.in_this_order(
     select(
         TaskInstance.id,
         TaskInstance.task_id,
@@ -85,11 +85,6 @@ _LOAD = (
     .join(Array, Array.id == TaskInstance.array_id)
     .where(dialect.among(TaskInstance.id, "ids"))
     .order_by(TaskInstance.id)
-)
-MARK_TASKS = (
-    update(Task)
-    .where(dialect.among(Task.id, "ids"))
-    .values(status=bindparam("new_status"), status_date=bindparam("now"))
 )
 _history: Any = TaskHistory.__table__
 HISTORY_COLUMNS = (
@@ -171,7 +166,7 @@ def attempts_load(
     ids = sorted(set(task_instance_ids))
     for start in range(0, len(ids), CHUNK):
         statement = dialect.lock_rows(connection, _LOAD)
-        for row in connection.execute(statement, {"ids": ids[start : start + CHUNK]}).all():
+        for row in dialect.rows_of(connection, statement, {"ids": ids[start : start + CHUNK]}):
             loaded[row[0]] = Attempt(
                 row[0],
                 row[1],
@@ -353,23 +348,21 @@ class _Writer:
 
     def _update_tasks(self, attempts: Sequence[Attempt]) -> None:
         """One statement for all tasks that go the same way; those whose counts changed row by row."""
-        together: dict[TaskStatus, list[int]] = defaultdict(list)
+        together: dict[TaskStatus, list[tuple[Any, ...]]] = defaultdict(list)
         singly = {}
         for attempt in attempts:
+            status = attempt.task_status
             if not (attempt.num_new_attempts or attempt.num_new_losses):
-                together[attempt.task_status].append(attempt.task_id)
+                together[status].append((str(status), self.now, attempt.task_id))
             else:
                 singly[attempt.task_id] = {
-                    "status": attempt.task_status.value,
+                    "status": str(status),
                     "status_date": self.now,
                     "num_attempts": attempt.num_attempts,
                     "num_infrastructure_losses": attempt.num_infrastructure_losses,
                 }
-        for status, ids in together.items():
-            for start in range(0, len(ids), CHUNK):
-                chunk = ids[start : start + CHUNK]
-                values = {"ids": chunk, "new_status": status.value, "now": self.now}
-                self.connection.execute(MARK_TASKS, values)
+        for rows in together.values():
+            bulk.update_rows(self.connection, _task, ("status", "status_date"), rows)
         update_by_id(self.connection, _task, singly)
 
 
