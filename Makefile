@@ -3,7 +3,7 @@
 
 VENV := .venv
 BIN := $(VENV)/bin
-WORKERS := 3
+WORKERS := 4
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .PHONY: help quickstart install test test-quick chaos lint bench docs slurm slurm-stop databases databases-stop clean
