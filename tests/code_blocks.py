@@ -2,8 +2,9 @@
 
 The words after the language of a block decide: ``python`` is run (``python NAME.py`` is saved under that name
 first), ``sh run`` too. With ``fails`` behind it the block must fail; with ``slurm`` it is run only where there is a
-Slurm. Every other block is left alone. The blocks of a page run in their order, in one directory that holds a copy of
-``examples``, with a local server of their own.
+Slurm; a page with blocks for one database is followed on each (``tests/docs/test_operations.py``). Every other block
+is left alone. The blocks of a page run in their order, in one directory that holds a copy of ``examples``, with a
+local server of their own.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from databases import Backend
 from jobmon.core.local_server import LocalServerFiles, stop
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -40,6 +42,11 @@ class Block(NamedTuple):
     def needs_slurm(self) -> bool:
         """Whether it submits to Slurm, or asks it something."""
         return "slurm" in self.words
+
+    @property
+    def databases(self) -> set[str]:
+        """The databases it is for; none: for all."""
+        return set(self.words) & set(Backend)
 
     @property
     def file_name(self) -> str:

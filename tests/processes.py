@@ -10,6 +10,7 @@ import os
 import shlex
 import shutil
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -40,6 +41,13 @@ def wait_until(condition: Callable[[], T], what: str, timeout_seconds: float = W
             raise AssertionError(f"waited {timeout_seconds:.0f} s in vain: {what}")
         time.sleep(POLL_SECONDS)
     return value
+
+
+def free_port() -> int:
+    """A port of loopback nobody listens at now."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
 
 
 def is_gone(pid: int) -> bool:

@@ -9,7 +9,12 @@ import pytest
 
 from code_blocks import ROOT, blocks, check, pages, place
 
-PAGES = [page for page in pages() if not all(block.needs_slurm for block in blocks(page))]
+PAGES = [
+    page
+    for page in pages()
+    if not all(block.needs_slurm for block in blocks(page))
+    and not any(block.databases for block in blocks(page))
+]
 
 
 @pytest.mark.e2e

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import threading
@@ -22,7 +21,7 @@ import pytest
 from sqlalchemy import URL, Connection, NullPool, create_engine
 
 from databases import Backend, require
-from processes import is_gone, wait_until
+from processes import free_port, is_gone, wait_until
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 SCRIPT_NAMES = {Backend.MARIADB: "mariadb", Backend.POSTGRESQL: "postgres"}
@@ -44,13 +43,6 @@ _OPTIONS = {
     ),
 }
 _numbers = count()
-
-
-def free_port() -> int:
-    """A port nobody listens at now."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 def mount_memory(path: Path, size_bytes: int) -> str:

@@ -18,7 +18,7 @@ from databases import Backend, bare_database, parameters, require
 from jobmon.core.requester import Requester
 from jobmon.server.web.db_admin import init_db
 from jobmon.testing.history import assert_history
-from processes import Script, wait_until
+from processes import Script, free_port, wait_until
 from server_place import RealServer, Servers, get, servers_in
 
 pytestmark = [pytest.mark.e2e, pytest.mark.postgresql]
@@ -50,12 +50,6 @@ def nginx_program() -> str:
             pytest.fail(f"CI must have nginx: {reason}", pytrace=False)
         pytest.skip(reason)
     return found
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def configuration(port: int, state: list[RealServer], query: list[RealServer]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import threading
 import time
 from collections.abc import Callable
@@ -13,6 +12,8 @@ from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 from urllib.parse import parse_qs
+
+from processes import free_port
 
 
 def wait_until(condition: Callable[[], object], what: str, timeout_seconds: float = 20) -> None:
@@ -140,10 +141,3 @@ class FakeMail:
 
     def __exit__(self, *_: object) -> None:
         self.controller.stop()
-
-
-def free_port() -> int:
-    """A port nobody listens at."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

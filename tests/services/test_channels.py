@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from other_sides import Answer, FakeMail, FakeWeb, free_port
+from other_sides import Answer, FakeMail, FakeWeb
 
 from jobmon.core.configuration import JobmonConfig
 from jobmon.core.exceptions import ConfigError
@@ -19,6 +19,7 @@ from jobmon.core.notify_target import NotifyChannel, parse_target
 from jobmon.server.services.notify.channels import NotifySettings, make_channel
 from jobmon.server.services.notify.notice import DeliveryError, Notice
 from jobmon.server.services.notify.slack import base_url
+from processes import free_port
 
 TOKEN = "xoxb-hunter2"
 
