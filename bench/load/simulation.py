@@ -148,7 +148,8 @@ class Simulation:
         await asyncio.sleep(for_seconds)
 
 
-WARM_UP_SECONDS = 1.0
+WARM_UP_SECONDS = 10.0
+"""After a hundred thousand attempts were told to end one after the other, which takes the simulation a while itself."""
 
 
 async def _until_done(working: Sequence[asyncio.Task[None]], others: Sequence[asyncio.Task[None]]) -> None:
@@ -183,6 +184,7 @@ class Wrappers:
         self._held: list[int] = []
         self.all_started = asyncio.Event()
         self._ended_at: dict[int, float] = {}
+        self._ends: dict[int, float] = {}
 
     def start(self, task_instance_id: int) -> None:
         """An attempt begins now."""
@@ -237,11 +239,16 @@ class Wrappers:
         """Signs of life, then the end."""
         interval = self._shape.heartbeat_seconds
         if interval:
-            beat = begun + interval * self._random.random()
-            while beat < begun + seconds:
-                self._put(beat, event_of_heartbeat(task_instance_id))
-                beat += interval
+            self._ends[task_instance_id] = begun + seconds
+            self._plan_beat(task_instance_id, begun + interval * self._random.random())
         self._put(begun + seconds, event_of_end(task_instance_id))
+
+    def _plan_beat(self, task_instance_id: int, due: float) -> None:
+        """The next sign of life, unless the attempt ends before."""
+        if due < self._ends[task_instance_id]:
+            self._put(due, event_of_heartbeat(task_instance_id))
+        else:
+            del self._ends[task_instance_id]
 
     def _put(self, due: float, event: InstanceEvent) -> None:
         heapq.heappush(self._later, (due, next(self._numbers), event))
@@ -256,6 +263,8 @@ class Wrappers:
         while self._later and self._later[0][0] <= now:
             due, _, event = heapq.heappop(self._later)
             self._due.put_nowait((due, event))
+            if event.event is TaskInstanceEvent.HEARTBEAT:
+                self._plan_beat(event.task_instance_id, due + self._shape.heartbeat_seconds)
         if self._later:
             self._timer = asyncio.get_running_loop().call_later(self._later[0][0] - now, self._release)
 

@@ -140,7 +140,8 @@ def test_every_event_may_come_twice(run: Run) -> None:
     assert (first.num_changed, again.num_changed) == (2, 0)
     assert run.scalar(select(func.count()).select_from(TaskHistory)) == lines
     assert run.scalar(select(func.count()).select_from(TaskInstanceErrorLog)) == 1
-    assert again.cursors == first.cursors
+    assert again.cursors == {}
+    assert run.scalar(select(WorkflowRun.last_cursor)) == max(first.cursors.values())
     assert again.stop == {attempt}
 
 
@@ -354,3 +355,13 @@ def test_many_attempts_at_once(database: Database) -> None:
             connection, run.run_id, runs.WorkflowRunEvent.FINISH, now=run.now(), actor="controller"
         )
     assert state.status == WorkflowRunStatus.DONE
+
+
+def test_a_sign_of_life_is_no_news(run: Run) -> None:
+    """Its controller is not woken for it, whatever else is committed with it."""
+    alive, ended = run.queue(0, 2)
+    run.tell(InstanceEvent(alive, Event.START), InstanceEvent(ended, Event.START))
+    beat = InstanceEvent(alive, Event.HEARTBEAT, next_report_increment=90)
+    assert run.tell(beat).cursors == {}
+    told = run.tell(beat, InstanceEvent(ended, Event.FINISH))
+    assert list(told.cursors) == [run.run_id]

@@ -176,8 +176,7 @@ class GroupCommit:
         applied = self._database.retrying_write(work)
         for run_id in sorted(applied.outlived_runs):
             self._database.retrying_write(partial(_finish, run_id))
-        if applied.num_changed:
-            self._notify(applied.cursors)
+        self._notify(applied.cursors)
         return applied
 
 

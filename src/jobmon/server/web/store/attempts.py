@@ -117,7 +117,7 @@ class Applied:
         unknown: attempts that do not exist.
         blaming: events that changed something and blame a node.
         outlived_runs: runs that are over and of which a task is done now all the same.
-        cursors: new cursor of each run that was touched.
+        cursors: new cursor of each run of which something changed; a sign of life changes nothing.
         num_changed: events that changed something.
     """
 
@@ -219,7 +219,6 @@ def attempts_apply_events(
     if strangers and locked is None:  # another run adopted them while we waited for the lock of theirs
         adopting, over_too = _runs_lock_of(connection, strangers)
         cursors, over, strangers = {**cursors, **adopting}, over | over_too, set()
-    applied.cursors = dict(cursors)
     applied.attempts = {i: attempt for i, attempt in loaded.items() if i not in strangers}
     writer = _Writer(connection, now, actor, cursors)
     for event in events:
@@ -252,7 +251,7 @@ def attempts_apply_events(
                     applied.outlived_runs.add(attempt.workflow_run_id)
         elif verdict.is_live and event.next_report_increment:
             writer.note_alive(event)
-    applied.cursors = {**applied.cursors, **writer.flush()}
+    applied.cursors = writer.flush()
     return applied
 
 
