@@ -9,7 +9,6 @@ import pytest
 from database_clock import DatabaseClock
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from other_sides import wait_until
 from sqlalchemy import Connection, delete, event, insert, select
 
 import databases
@@ -23,6 +22,7 @@ from jobmon.server.services.lease import (
 from jobmon.server.web.database import Database
 from jobmon.server.web.failure_dialect import DatabaseUnreachable
 from jobmon.server.web.models import Lease, Tool
+from processes import wait_until
 
 SECONDS = 30.0
 every_backend = pytest.mark.parametrize("backend", databases.parameters())

@@ -11,13 +11,13 @@ from itertools import groupby
 from pathlib import Path
 
 import pytest
-from other_sides import wait_until
 from sqlalchemy import delete, select
 
 import databases
 from jobmon.server.services.lease import LeaseView, lease_read
 from jobmon.server.web.database import Database
 from jobmon.server.web.models import Lease, Tool
+from processes import wait_until
 
 pytestmark = [
     pytest.mark.e2e,

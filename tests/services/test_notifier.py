@@ -7,13 +7,13 @@ import threading
 from collections.abc import Callable, Iterator
 
 import pytest
-from other_sides import wait_until
 
 from jobmon.core.notify_target import NotifyChannel, parse_target
 from jobmon.server.services.notify import notifier as module
 from jobmon.server.services.notify.channels import NotifySettings
 from jobmon.server.services.notify.notice import Channel, DeliveryError, Notice
 from jobmon.server.services.notify.notifier import LONGEST_PAUSE_SECONDS, Notifier, pause_after
+from processes import wait_until
 
 
 class FakeChannel:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from database_clock import DatabaseClock
-from other_sides import FakeWeb, wait_until
+from other_sides import FakeWeb
 from sqlalchemy import delete, select
 
 import databases
@@ -31,6 +31,7 @@ from jobmon.server.web.database import Database
 from jobmon.server.web.models import Lease, Subscription
 from jobmon.server.web.store.runs import run_apply_event
 from jobmon.testing.factory import NOWHERE, run_make, workflow_make
+from processes import wait_until
 
 LEASE_SECONDS = 30.0
 every_backend = pytest.mark.parametrize("backend", databases.parameters())

@@ -9,7 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from other_sides import FakeWeb, wait_until
+from other_sides import FakeWeb
 from sqlalchemy import delete, func, select, update
 
 import databases
@@ -19,7 +19,7 @@ from jobmon.server.web import dialect
 from jobmon.server.web.database import Database
 from jobmon.server.web.models import Alarm, Lease, WorkflowHistory, WorkflowRun
 from jobmon.testing.factory import run_make, workflow_make
-from processes import Place, new_place
+from processes import Place, new_place, wait_until
 
 pytestmark = pytest.mark.e2e
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 import pytest
-from fastapi import FastAPI
 from page_visitor import PageVisitor
-from starlette.testclient import TestClient
 
 from jobmon.core.states import WorkflowRunEvent, WorkflowStatus
 from jobmon.server.web.database import Database
@@ -20,28 +18,17 @@ from processes import wait_until
 DAY = datetime(2026, 3, 2, 12)  # noqa: DTZ001 - as the database has it; a Monday
 
 
-@pytest.fixture
-def database(app: FastAPI) -> Database:
-    found: Database = app.state.jobmon.database
-    return found
-
-
-@pytest.fixture
-def reader(client: TestClient) -> PageVisitor:
-    return PageVisitor(client)
-
-
 def test_no_tools_yet(reader: PageVisitor) -> None:
     """The page says what makes one, and where nothing is found, how to go back."""
     assert "There are no tools yet" in reader.text("/tools")
     assert "No tool matches" in reader.text("/tools?name=zzz")
 
 
-def test_the_list_of_tools(reader: PageVisitor, database: Database) -> None:
+def test_the_list_of_tools(reader: PageVisitor, stored: Database) -> None:
     """With the figures once they are known, asked for by the page itself."""
-    made = listed(database, "one", tool=f"life {HOSTILE}")
-    listed(database, "two", tool=f"life {HOSTILE}", user="bob", run=WorkflowRunEvent.FAIL)
-    listed(database, "three", tool="death")
+    made = listed(stored, "one", tool=f"life {HOSTILE}")
+    listed(stored, "two", tool=f"life {HOSTILE}", user="bob", run=WorkflowRunEvent.FAIL)
+    listed(stored, "three", tool="death")
 
     def known() -> bool:
         return "being worked out" not in reader.text("/tools")
@@ -61,10 +48,10 @@ def test_the_list_of_tools(reader: PageVisitor, database: Database) -> None:
     assert "<html" not in part
 
 
-def test_pages_of_tools(reader: PageVisitor, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pages_of_tools(reader: PageVisitor, stored: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """Follow each other by name."""
     for name in ("b", "a", "c"):
-        listed(database, name, tool=f"tool {name}")
+        listed(stored, name, tool=f"tool {name}")
     monkeypatch.setattr(tools, "TOOLS_PER_PAGE", 2)
     page = reader.get("/tools?name=tool+").text
     assert page.index("tool a") < page.index("tool b")
@@ -72,11 +59,11 @@ def test_pages_of_tools(reader: PageVisitor, database: Database, monkeypatch: py
     assert 'href="/ui/tools?name=tool&amp;page=2"' in page
 
 
-def test_one_tool(reader: PageVisitor, database: Database) -> None:
+def test_one_tool(reader: PageVisitor, stored: Database) -> None:
     """Its latest workflows at once, the rest when it has been worked out."""
-    first = listed(database, f"first {HOSTILE}", num_tasks=1)
-    finish_tasks(database, first, "ada", 75.0)
-    second = listed(database, "second", run=WorkflowRunEvent.FAIL)
+    first = listed(stored, f"first {HOSTILE}", num_tasks=1)
+    finish_tasks(stored, first, "ada", 75.0)
+    second = listed(stored, "second", run=WorkflowRunEvent.FAIL)
     tool_id = _tool_id(reader, "life")
     assert f'href="/ui/workflow/{second.workflow_id}"' in reader.get(f"/tool/{tool_id}").text
 

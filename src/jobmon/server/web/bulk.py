@@ -86,8 +86,10 @@ def _update_all_alike(
     connection: Connection, table: Table, columns: tuple[str, ...], rows: Sequence[Row]
 ) -> bool:
     """Update rows of a SQLite table by one statement, if they all get the same values; whether they did."""
+    if len(rows) < FEW_ROWS:
+        return False
     values = list(zip(*rows, strict=True))
-    if len(rows) < FEW_ROWS or len(_shared(values, len(columns))) < len(columns):
+    if len(_shared(values, len(columns))) < len(columns):
         return False
     setting = ", ".join(f"{_quoted(connection.dialect, each)} = ?" for each in columns)
     (row,) = _for_sqlite([rows[0][:-1]], _times_of(table, columns))
